@@ -1,0 +1,45 @@
+# Everything a developer calls. `make help` lists it.
+PRESET ?= release
+JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
+BUILD  := build/$(PRESET)
+BIN    := $(BUILD)/bin
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build run test check fmt fmt-check lint bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@echo "  PRESET=dev|release|asan|tsan chooses the build (now: $(PRESET)); ARGS=… is passed on by run and bench"
+
+deps: ## install the Debian packages that are missing
+	@tools/install_deps.sh $(PRESET)
+
+$(BUILD)/build.ninja: CMakePresets.json
+	cmake --preset $(PRESET)
+
+build: deps $(BUILD)/build.ninja ## build everything: build/release/bin/nizhal, build/release/lib/lib*_domain.so
+	@cmake --build $(BUILD) -j $(JOBS)
+
+run: build ## the demo: a server and two devices of the ledger example, step by step (ARGS=--once ends by itself)
+	@$(BIN)/nizhal demo $(ARGS)
+
+test: build ## build and run all tests
+	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+
+check: fmt-check test ## what must pass before a commit: format, build, all tests
+
+fmt: ## format the sources in place
+	@git ls-files '*.cpp' '*.hpp' | xargs clang-format -i
+
+fmt-check: deps
+	@git ls-files '*.cpp' '*.hpp' | xargs clang-format --dry-run --Werror
+
+lint: deps $(BUILD)/build.ninja ## clang-tidy over the sources
+	@git ls-files 'src/*.cpp' | xargs -P $(JOBS) -n 4 clang-tidy -p $(BUILD) --quiet
+
+bench: build ## the benchmarks, each with its limit beside it
+	@$(BIN)/nizhal bench $(ARGS)
+
+clean: ## remove all builds
+	rm -rf build

@@ -1,0 +1,3 @@
+#include "ledger.hpp"
+
+NIZHAL_DOMAIN(ledger::domain)

@@ -1,0 +1,3 @@
+#include "notes.hpp"
+
+NIZHAL_DOMAIN(notes::domain)

@@ -1,0 +1,79 @@
+// A sync server in ten lines, or a part of your own backend.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <nizhal/domain.hpp>
+#include <nizhal/result.hpp>
+
+namespace nizhal {
+
+/// Where the server keeps its data. Made by sqlite_storage.
+struct StorageOptions {
+  std::string url;  // "sqlite:PATH"
+};
+/// An embedded SQLite file, created when absent.
+StorageOptions sqlite_storage(std::string path);
+
+/// JSON Web Tokens signed with HS256 and a shared secret; `userId`, `ownerId` and `exp` are mandatory.
+struct BearerTokenOptions {
+  std::string secret;  // at least 16 bytes
+};
+struct AuthOptions {
+  BearerTokenOptions bearer;
+};
+AuthOptions bearer_token_auth(BearerTokenOptions options);
+
+struct RateLimit {
+  double requests_per_second = 0;  // per actor; 0: off
+  double burst = 0;
+};
+
+struct ServerOptions {
+  Domain domain;
+  StorageOptions storage;
+  AuthOptions auth;
+  std::size_t body_bytes_max = 1 << 20;
+  std::size_t pull_limit_default = 1'000;
+  std::size_t pull_limit_max = 10'000;
+  RateLimit rate_limit;
+  std::chrono::hours retention{30 * 24};  // of tombstones, mutation records and audit rows
+  std::size_t workers = 4;                // threads for storage work and mutators
+  std::size_t queue_max = 1'024;          // requests waiting for a worker; more are answered 503
+  std::string admin_password;             // for /nizhal/audit and /nizhal/stats; empty: they answer 404
+  std::function<void(std::string_view level, std::string_view area, std::string_view message)> log;
+};
+
+struct ListenOptions {
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 4000;  // 0: any free port
+  /// Called once when the server accepts connections, with the real port.
+  std::function<void(std::uint16_t port)> on_ready;
+  bool handle_signals = true;  // SIGTERM and SIGINT drain and stop
+};
+
+class Server {
+ public:
+  explicit Server(ServerOptions options);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  /// Provisions the database if needed and serves until stopped. Returns 0 after a clean stop; 3 when the database
+  /// does not fit the domain, 4 when the address or database cannot be used, 2 for wrong options; the reason is logged.
+  int listen(const ListenOptions& options);
+  /// Stops accepting, answers what is under way, closes sockets with 1001. Any thread.
+  void stop();
+
+ private:
+  class Implementation;
+  std::unique_ptr<Implementation> implementation_;
+};
+
+}  // namespace nizhal

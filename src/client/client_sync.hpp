@@ -1,0 +1,112 @@
+// The device's sync as one state machine: events in, effects out. It owns no thread, socket, timer or clock; the
+// native runtime gives it those, a test or the simulator a loop. Its state worth keeping is in the LocalStore.
+//
+// Place in the loop: outbox ▶ pusher ▶ (push) and (pull) ▶ puller ▶ applier. This file's switch is the only place
+// where these stages meet.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <nizhal/result.hpp>
+#include <nizhal/store.hpp>
+
+#include "base/environment.hpp"
+#include "base/log.hpp"
+#include "protocol/transport.hpp"
+
+namespace nizhal::client {
+
+class LocalStore;
+
+using RequestId = std::uint64_t;
+enum class TimerId { pull, retry, reconnect };
+
+// Events
+struct Started {};
+struct Mutated {};        // the outbox has something new
+struct SyncRequested {};  // sync now: forget backoff, push and pull until done
+struct WentOnline {};
+struct WentOffline {};
+struct Answered {  // any HTTP answer, also 4xx and 5xx
+  RequestId request = 0;
+  protocol::HttpResponse response;
+};
+struct Failed {  // no answer: unreachable, timed out, cut off
+  RequestId request = 0;
+  std::string reason;
+};
+struct TokenFetched {  // answer to FetchToken; empty: there is none
+  std::string token;
+};
+struct SocketOpened {};
+struct SocketClosed {
+  std::string reason;
+};
+struct SocketFrame {
+  std::string text;
+};
+struct TimerFired {
+  TimerId timer = TimerId::pull;
+};
+struct Stopped {};
+using Event = std::variant<Started, Mutated, SyncRequested, WentOnline, WentOffline, Answered, Failed, TokenFetched,
+                           SocketOpened, SocketClosed, SocketFrame, TimerFired, Stopped>;
+
+// Effects
+struct SendRequest {  // POST path with headers and body; answered by Answered or Failed
+  RequestId request = 0;
+  protocol::HttpRequest http;
+  std::chrono::milliseconds timeout{30'000};
+};
+struct FetchToken {
+  bool after_refusal = false;
+};
+struct OpenSocket {
+  std::string path;
+  std::string token;
+};  // path with query
+struct CloseSocket {};
+struct SetTimer {
+  TimerId timer = TimerId::pull;
+  std::chrono::milliseconds delay{0};
+};  // replaces one that is set
+struct CancelTimer {
+  TimerId timer = TimerId::pull;
+};
+/// The status changed, or rows did.
+struct Notify {};
+/// A SyncRequested has come to its end.
+struct SyncFinished {
+  Result<SyncReport> report;
+};
+using Effect =
+    std::variant<SendRequest, FetchToken, OpenSocket, CloseSocket, SetTimer, CancelTimer, Notify, SyncFinished>;
+using Effects = std::vector<Effect>;
+
+struct SyncOptions {
+  std::string server;  // empty: local only
+  bool has_token = false;
+  bool use_socket = true;
+  std::chrono::milliseconds pull_interval{30'000};
+};
+
+class ClientSync {
+ public:
+  ClientSync(LocalStore& store, Clock& clock, Random& random, Log log, SyncOptions options);
+  ~ClientSync();
+  /// Never blocks on anything but the local file. One thread at a time.
+  Effects handle(const Event& event);
+  /// Thread-safe snapshot.
+  StoreStatus status() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace nizhal::client

@@ -1,0 +1,96 @@
+// The device's file: the app's tables beside the control tables (outbox, undo, staged pages, dead letters, meta).
+// Everything that must be atomic on a device happens here in one SQLite transaction: a mutation with its outbox entry
+// (S1), the applying of a pull with undo, settle and re-run (S3).
+//
+// Threads: all members lock; callable from any thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nizhal/result.hpp>
+#include <nizhal/store.hpp>
+
+#include "base/environment.hpp"
+#include "base/ids.hpp"
+#include "base/log.hpp"
+#include "domain/compiled_domain.hpp"
+#include "protocol/pull.hpp"
+#include "protocol/push.hpp"
+
+namespace nizhal::client {
+
+struct LocalStoreOptions {
+  std::string path;
+  std::shared_ptr<const CompiledDomain> domain;
+  Actor actor;  // empty user_id: the one the store remembers
+  std::string server;
+  Durability durability = Durability::Process;
+  OtherActor other_actor = OtherActor::Refuse;
+};
+
+class LocalStore {
+ public:
+  static Result<std::unique_ptr<LocalStore>> open(LocalStoreOptions options, Clock& clock, Random& random, Log log);
+  ~LocalStore();
+
+  const CompiledDomain& domain() const;
+  Actor actor() const;
+  std::string server() const;
+  std::string client_id() const;
+
+  // The app's side
+  Result<Ticket> mutate(std::string_view name, const MutatorDef::Values& values, const MutateOptions& options);
+  Result<std::vector<Row>> query(const QuerySpec& query);
+  Result<SqlResult> sql(std::string_view text);
+  Result<std::vector<PendingMutation>> outbox();
+  Result<std::vector<DeadLetter>> dead_letters();
+  Result<Ticket> retry(std::int64_t dead_letter, std::optional<std::string_view> args);
+  Result<void> discard(std::int64_t dead_letter);
+  struct Counts {
+    std::uint64_t pending = 0, dead_letters = 0;
+  };
+  Result<Counts> counts();
+  std::optional<Timestamp> last_synced();
+  std::int64_t clock_offset_ms();
+
+  // The sync's side
+  /// The next batch to send, mutation ids given durably to those that are new (S5). Empty: nothing to send.
+  Result<protocol::PushRequest> next_push(std::size_t mutations_max, std::size_t body_bytes_max);
+  struct PushSettled {
+    std::uint64_t applied = 0, rejected = 0;
+    bool send_again = false;   // at once: ids were renumbered, the client id changed, more is pending
+    bool retry_later = false;  // the server asked for time
+  };
+  /// Settles what the reply tells: outcomes, dead letters with their dependents, id maps, clock skew, renumbering.
+  Result<PushSettled> settle_push(const protocol::PushRequest& sent, const protocol::PushReply& reply);
+  /// A batch that got no usable reply: counts the attempt, keeps every write.
+  Result<void> note_push_failure(const protocol::PushRequest& sent, std::string_view reason);
+  /// A single mutation that the server cannot take at all (400, 413): a dead letter.
+  Result<void> dead_letter(std::string_view client_mutation_id, std::string_view code, std::string_view message);
+
+  Result<protocol::PullRequest> next_pull(std::size_t limit);
+  struct PullApplied {
+    bool complete = false;          // the pull's last page came and is applied
+    std::uint64_t rows = 0;         // rows and removals of this page
+    bool outcome_wanted = false;    // something is covered whose outcome is unknown: push again
+    bool identity_changed = false;  // the store was a clone and took a new client id
+    std::optional<protocol::PullProgress> progress;
+  };
+  /// Stages a page, or applies it: all staged pages at once when the pull is complete; page by page during the
+  /// first sync of an empty store.
+  Result<PullApplied> apply_page(const protocol::PullRequest& sent, const protocol::PullPage& page);
+
+  struct State;
+
+ private:
+  explicit LocalStore(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace nizhal::client

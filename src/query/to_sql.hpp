@@ -1,0 +1,42 @@
+// Queries as SQL text with positional parameters, for both dialects.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nizhal/query.hpp>
+#include <nizhal/result.hpp>
+#include <nizhal/table.hpp>
+
+namespace nizhal {
+
+enum class Dialect { sqlite, postgres };
+
+/// A parameter and the type of the column that it is compared with, which decides how it is bound.
+struct SqlParameter {
+  Value value;
+  ColumnType type = ColumnType::text;
+};
+struct SqlText {
+  std::string text;
+  std::vector<SqlParameter> parameters;  // `?1`… or `$1`…
+};
+
+/// `"name"`, with quotes doubled.
+std::string quote_identifier(std::string_view name);
+/// `'text'`, with quotes doubled: for DDL and triggers, which take no parameters.
+std::string quote_text(std::string_view text);
+/// A constant in DDL, as the dialect stores a value of that column type.
+std::string sql_literal(Dialect dialect, ColumnType type, const Value& value);
+/// `"a", "b", …`: the declared columns, each with `alias.` before it when an alias is given.
+std::string column_list(const TableDef& table, std::string_view alias = {});
+
+/// Conditions joined with AND ("1" / "true" when there are none); parameters are appended to `parameters`.
+/// Unknown columns and operands of the wrong type are invalid_args errors that name them.
+Result<std::string> conditions_sql(Dialect dialect, const TableDef& table, const std::vector<Condition>& conditions,
+                                   std::vector<SqlParameter>& parameters);
+/// The whole query: declared columns of the matching rows, ordered, ties by key. `extra` is ANDed (no parameters).
+Result<SqlText> query_sql(Dialect dialect, const QuerySpec& query, std::string_view extra = {});
+
+}  // namespace nizhal

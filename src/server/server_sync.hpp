@@ -1,0 +1,75 @@
+// The server core: requests in, answers out. It is given its Clock, Random, Executor and Storage; sockets, threads
+// and real time live in net/. This file's switch is the only place where the stages (push, pull, poke) meet.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nizhal/result.hpp>
+
+#include "base/environment.hpp"
+#include "base/log.hpp"
+#include "domain/compiled_domain.hpp"
+#include "protocol/transport.hpp"
+#include "server/authenticator.hpp"
+#include "server/limits.hpp"
+#include "storage/storage.hpp"
+
+namespace nizhal::server {
+
+struct ServerOutside {
+  Clock& clock;
+  Random& random;
+  Executor& executor;  // pokes are handed out here, outside the request's path
+  storage::Storage& storage;
+  const Authenticator& authenticator;
+  Log log;
+};
+
+/// One open /sync/stream. Implemented by whatever holds the socket; both calls are thread-safe and do not block.
+class StreamPeer {
+ public:
+  virtual ~StreamPeer() = default;
+  virtual void send(std::string frame) = 0;
+  virtual void close(int code, std::string_view reason) = 0;
+};
+enum class StreamId : std::uint64_t {};
+
+class ServerSync {
+ public:
+  ServerSync(std::shared_ptr<const CompiledDomain> domain, ServerOutside outside, Limits limits);
+  ~ServerSync();
+
+  /// Any request but the stream's upgrade. Thread-safe; blocks on storage only. Never throws.
+  protocol::HttpResponse handle(const protocol::HttpRequest& request);
+  /// True for what is answered from memory (healthz, contract): need not wait for a worker.
+  bool is_immediate(const protocol::HttpRequest& request) const;
+
+  /// Checks a request for /sync/stream: an answer to send instead of the upgrade (401, 403, …), or nothing.
+  struct StreamTicket;
+  tl::expected<std::shared_ptr<StreamTicket>, protocol::HttpResponse> authorize_stream(
+      const protocol::HttpRequest& request);
+  /// After the upgrade. Frames may be sent to `peer` from then on, also before this returns.
+  StreamId open_stream(std::shared_ptr<StreamTicket> ticket, std::shared_ptr<StreamPeer> peer);
+  void stream_frame(StreamId stream, std::string_view text);
+  void close_stream(StreamId stream);
+
+  /// Background work, called about every `limits.look_interval`: looks for commits of other programs and pokes,
+  /// closes streams whose credential expired.
+  void tick();
+  /// Prunes what is older than the retention; called now and then.
+  Result<storage::GcReport> gc();
+  /// From now on requests that write are answered 503.
+  void begin_shutdown();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace nizhal::server

@@ -1,0 +1,204 @@
+// Server storage: what the server core needs from a database. SQLite is here; PostgreSQL follows behind the same
+// interface. A row's version, tombstones, exits and grants are kept by the database's own triggers, so writes of
+// other programs count too; the mutator path only writes rows.
+//
+// Threads: Storage is thread-safe. A Snapshot or WriteTransaction belongs to one thread at a time.
+// Errors: busy = nothing happened, try again; others are final. After any error a transaction can only be dropped.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nizhal/actor.hpp>
+#include <nizhal/query.hpp>
+#include <nizhal/result.hpp>
+
+#include "base/ids.hpp"
+#include "domain/compiled_domain.hpp"
+
+namespace nizhal::storage {
+
+/// A bucket of the actor with the version at which it was granted (0 for static ones).
+struct Grant {
+  Bucket bucket;
+  Version gained{};
+};
+
+/// A row as a page carries it: its image in the snapshot, encoded.
+struct EncodedRow {
+  std::size_t table = 0;
+  Version version{};
+  std::string key;   // key_text of the primary key
+  std::string json;  // append_row_json
+};
+
+/// A recorded tombstone or exit.
+struct Removal {
+  std::size_t table = 0;
+  Version version{};
+  std::string key;                        // key_text
+  std::optional<std::string> client_key;  // the row's client_id column, where it had one that differed
+  bool deleted = false;                   // tombstone; else the row left the bucket
+  bool still_covered = false;             // in the snapshot the row is in one of the covered buckets: not to be sent
+};
+
+/// A bucket that a cursor covers, as live queries need it.
+struct CoveredBucket {
+  Bucket bucket;
+  Version removals_after{};
+};
+
+/// Which changes a page may carry. `tables[i]` false: the device does not have the i-th table.
+struct LiveQuery {
+  const std::vector<CoveredBucket>* buckets = nullptr;
+  const std::vector<bool>* tables = nullptr;
+  Version after{};
+  std::optional<Version> through;    // inclusive
+  std::optional<std::size_t> limit;  // the lowest versions first
+};
+
+struct ClientRecord {
+  std::string client_id;
+  std::string user_id, owner_id;
+  MutationId last_mutation_id{};
+  std::string last_client_mutation_id;
+  std::string last_hlc;  // highest stamp given by re-stamping (S20); empty when none
+};
+
+/// What is remembered of a handled mutation.
+struct MutationRecord {
+  std::optional<std::string> client_id;
+  std::optional<MutationId> mutation_id;
+  std::string client_mutation_id;
+  std::string user_id, owner_id;
+  std::string name;
+  bool applied = false;
+  int http_status = 200;  // of the refusal, without `results`
+  std::string code, error;
+  std::optional<std::string> server_id;
+  std::optional<std::vector<std::string>> affected_buckets;
+};
+
+struct AuditRow {
+  Version version{};
+  Timestamp at;
+  std::string user_id, owner_id;
+  std::optional<std::string> client_id;
+  std::optional<MutationId> mutation_id;
+  std::string client_mutation_id, mutator;
+  std::string outcome;  // "applied" or the refusal's code
+  bool unscoped = false;
+  std::vector<std::string> buckets;  // keys of the buckets it changed
+  std::string changes;               // JSON: [{"table","key","op"}]
+};
+
+/// The state that pulls are judged against, read in the snapshot.
+struct Position {
+  std::string epoch;
+  Version horizon{};         // H: every transaction with a version ≤ H has ended and is in the snapshot
+  Version last{};            // L: no version above it has been handed out
+  Version pruned_through{};  // cursors below have lost tombstones
+};
+
+/// A consistent read-only view.
+class Snapshot {
+ public:
+  virtual ~Snapshot() = default;
+  virtual Result<Position> position() = 0;
+  virtual Result<std::vector<Grant>> grants(const Actor& actor) = 0;
+  /// Rows of the covered buckets changed in (after, through], by version; each row once.
+  virtual Result<std::vector<EncodedRow>> live_rows(const LiveQuery& query) = 0;
+  /// Removals of the covered buckets in (max(after, removals_after), through], by version; a row removed several
+  /// times comes several times.
+  virtual Result<std::vector<Removal>> live_removals(const LiveQuery& query) = 0;
+  /// Rows of one bucket and table in key order (bytes), from the first key above `after_key`.
+  virtual Result<std::vector<EncodedRow>> backfill(const Bucket& bucket, std::size_t table,
+                                                   const std::optional<std::string>& after_key, std::size_t limit) = 0;
+  virtual Result<std::uint64_t> count_rows(const Bucket& bucket, std::size_t table) = 0;
+  virtual Result<std::optional<ClientRecord>> client(std::string_view client_id) = 0;
+  virtual Result<std::vector<AuditRow>> audit(Version since, Version until, std::size_t limit) = 0;
+};
+
+/// The actor's buckets as a filter on rows: a row passes when it is in one of them.
+using ScopeFilter = std::vector<Bucket>;
+
+/// A read-write transaction with one version. Dropping it rolls back.
+class WriteTransaction {
+ public:
+  virtual ~WriteTransaction() = default;
+  virtual Version version() const = 0;
+
+  /// Savepoints nest by name order; the version survives a rollback to one.
+  virtual Result<void> savepoint() = 0;
+  virtual Result<void> release_savepoint() = 0;
+  virtual Result<void> rollback_to_savepoint() = 0;
+
+  virtual Result<std::optional<Row>> get(const TableDef& table, const Value& key) = 0;
+  /// With a scope, only rows in one of its buckets.
+  virtual Result<std::vector<Row>> find(const QuerySpec& query, const ScopeFilter* scope) = 0;
+  /// False: the key is taken and nothing was written.
+  virtual Result<bool> insert(const TableDef& table, const Row& row) = 0;
+  virtual Result<bool> update(const TableDef& table, const Value& key,
+                              const std::vector<std::pair<std::size_t, Value>>& changes) = 0;
+  virtual Result<bool> remove(const TableDef& table, const Value& key) = 0;
+  /// One above both the counter and the highest number now in the group; recorded.
+  virtual Result<std::int64_t> next_number(const TableDef& table, std::string_view number_column,
+                                           std::string_view bucket_column, const Value& bucket) = 0;
+
+  /// The actor's buckets as of now inside this transaction, locked against concurrent revocation.
+  virtual Result<std::vector<Grant>> grants(const Actor& actor) = 0;
+
+  virtual Result<std::optional<ClientRecord>> client(std::string_view client_id) = 0;
+  virtual Result<void> put_client(const ClientRecord& client) = 0;
+  virtual Result<std::optional<MutationRecord>> mutation(std::string_view client_id, MutationId mutation_id) = 0;
+  virtual Result<std::optional<MutationRecord>> mutation(const Actor& actor, std::string_view client_mutation_id) = 0;
+  virtual Result<void> put_mutation(const MutationRecord& record) = 0;
+  virtual Result<void> put_audit(const AuditRow& row) = 0;  // version and time are this transaction's
+  /// Id map of a client (S7): the server's id for an id that the client made.
+  virtual Result<std::optional<std::string>> server_id(std::string_view client_id, std::string_view table,
+                                                       std::string_view id) = 0;
+  virtual Result<void> put_server_id(std::string_view client_id, std::string_view table, std::string_view id,
+                                     std::string_view server_id) = 0;
+  virtual Result<void> commit() = 0;
+};
+
+struct GcReport {
+  std::uint64_t removals = 0, mutations = 0, audit_rows = 0;
+  Version pruned_through{};
+};
+
+struct ProvisionReport {
+  bool created = false;
+  std::vector<std::string> changes;  // additive changes applied, one sentence each
+};
+
+/// A cheap look at whether anything was committed, by anyone.
+struct ChangeMark {
+  Version last{};
+  Version grants{};  // last version that changed a grant
+  bool operator==(const ChangeMark&) const = default;
+};
+
+class Storage {
+ public:
+  virtual ~Storage() = default;
+  /// Creates or additively extends the database for the domain; fails with schema_mismatch otherwise.
+  virtual Result<ProvisionReport> provision() = 0;
+  virtual Result<std::unique_ptr<Snapshot>> snapshot() = 0;
+  /// Waits for its turn up to the storage's lock timeout, then `busy`.
+  virtual Result<std::unique_ptr<WriteTransaction>> write(Timestamp now) = 0;
+  virtual Result<ChangeMark> change_mark() = 0;
+  /// Prunes what is older than `before`, in bounded batches.
+  virtual Result<GcReport> gc(Timestamp before) = 0;
+  virtual Result<std::string> rotate_epoch() = 0;
+  /// Runs a script of SQL statements (`serve --seed`).
+  virtual Result<void> run_script(std::string_view sql) = 0;
+  virtual std::string describe() const = 0;  // e.g. "sqlite:ledger.db", without credentials
+};
+
+}  // namespace nizhal::storage
