@@ -4,7 +4,7 @@
 set -euo pipefail
 preset=${1:-release}
 packages=(g++ cmake ninja-build pkg-config libboost1.81-dev libboost-json1.81-dev libssl-dev libsqlite3-dev
-  libexpected-dev libfmt-dev libspdlog-dev libcli11-dev libgtest-dev clang-format clang-tidy)
+  libexpected-dev libfmt-dev libspdlog-dev libcli11-dev libtomlplusplus-dev libgtest-dev clang-format clang-tidy)
 case "$preset" in asan | tsan) packages+=(clang-22 libclang-rt-22-dev) ;; esac
 
 missing=()

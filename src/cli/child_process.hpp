@@ -1,0 +1,81 @@
+// A child process with pipes on its three streams. The demo plays its devices with it, and the tests that kill real
+// processes use it too. The fact that must not break: no child outlives its ChildProcess.
+//
+// Threads: one reader thread per child empties both pipes, so a child never blocks on its output; the members may be
+// called from any thread, `wait` and `signal` from one at a time.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <nizhal/result.hpp>
+
+namespace nizhal::cli {
+
+struct SpawnOptions {
+  std::vector<std::pair<std::string, std::string>> environment;  // added to this process's own, or replacing it
+  std::string directory;                                         // empty: this process's
+  bool own_group = false;  // its own process group: a Ctrl-C at the terminal does not reach it
+};
+
+struct ExitStatus {
+  int code = -1;   // -1 when a signal ended it
+  int signal = 0;  // 0 when it ended by itself
+  bool operator==(const ExitStatus&) const = default;
+};
+
+class ChildProcess {
+ public:
+  /// `arguments[0]` is the program's path. Errors: io_error, naming the program and the reason.
+  static Result<std::unique_ptr<ChildProcess>> spawn(std::vector<std::string> arguments,
+                                                     const SpawnOptions& options = {});
+  /// Kills it with SIGKILL if it still runs.
+  ~ChildProcess();
+  ChildProcess(const ChildProcess&) = delete;
+  ChildProcess& operator=(const ChildProcess&) = delete;
+
+  pid_t pid() const;
+
+  /// The next line of standard output not yet taken, without its newline; nothing when the output ended or the time
+  /// ran out first.
+  std::optional<std::string> next_line(std::chrono::milliseconds timeout);
+  /// Takes lines until one contains `text`.
+  std::optional<std::string> wait_for_line(std::string_view text, std::chrono::milliseconds timeout);
+
+  /// False when the child no longer reads.
+  bool write(std::string_view text);
+  void close_input();
+
+  /// SIGKILL, SIGTERM, …; does nothing once the child has been waited for.
+  void signal(int number);
+  /// Waits for the end and for the last output; nothing when the time ran out. Safe to call again.
+  std::optional<ExitStatus> wait(std::chrono::milliseconds timeout);
+
+  /// All output so far.
+  std::string out() const;
+  std::string err() const;
+
+ private:
+  ChildProcess();
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+struct Finished {
+  ExitStatus status;
+  bool timed_out = false;  // it was killed because the time ran out
+  std::string out, err;
+};
+
+/// Runs a program to its end with `input` on its standard input.
+Result<Finished> run_process(std::vector<std::string> arguments, const SpawnOptions& options = {},
+                             std::string_view input = {}, std::chrono::milliseconds timeout = std::chrono::minutes(2));
+
+}  // namespace nizhal::cli

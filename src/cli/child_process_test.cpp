@@ -1,0 +1,66 @@
+#include "cli/child_process.hpp"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+namespace nizhal::cli {
+namespace {
+
+constexpr std::chrono::seconds kPatience{60};
+
+std::unique_ptr<ChildProcess> shell(const std::string& script, const SpawnOptions& options = {}) {
+  auto child = ChildProcess::spawn({"/bin/sh", "-c", script}, options);
+  EXPECT_TRUE(child) << child.error().message;
+  return std::move(*child);
+}
+
+TEST(ChildProcess, LinesComeOneByOneAndTheLastNeedsNoNewline) {
+  auto child = shell("echo one; echo two; printf three");
+  EXPECT_EQ(child->next_line(kPatience), "one");
+  EXPECT_EQ(child->next_line(kPatience), "two");
+  EXPECT_EQ(child->next_line(kPatience), "three");
+  EXPECT_EQ(child->next_line(kPatience), std::nullopt);
+  EXPECT_EQ(child->wait(kPatience), (ExitStatus{0, 0}));
+}
+
+TEST(ChildProcess, TheExitCodeAndTheSignalAreToldApart) {
+  EXPECT_EQ(shell("exit 3")->wait(kPatience), (ExitStatus{3, 0}));
+  auto child = shell("echo ready; read line");
+  EXPECT_EQ(child->next_line(kPatience), "ready");
+  child->signal(SIGKILL);
+  EXPECT_EQ(child->wait(kPatience), (ExitStatus{-1, SIGKILL}));
+  EXPECT_FALSE(child->write("line\n"));
+}
+
+TEST(ChildProcess, InputReachesTheChildAndMuchOutputNeverBlocksIt) {
+  const auto finished = run_process({"/bin/sh", "-c", "cat; head -c 300000 /dev/zero >&2"}, {}, "hello\n");
+  ASSERT_TRUE(finished) << finished.error().message;
+  EXPECT_EQ(finished->out, "hello\n");
+  EXPECT_EQ(finished->err.size(), 300000u);
+  EXPECT_FALSE(finished->timed_out);
+}
+
+TEST(ChildProcess, ItsEnvironmentAndDirectoryAreTheOnesGiven) {
+  const auto finished = run_process({"/bin/sh", "-c", "echo $NIZHAL_X; pwd"}, {{{"NIZHAL_X", "y"}}, "/", false});
+  ASSERT_TRUE(finished) << finished.error().message;
+  EXPECT_EQ(finished->out, "y\n/\n");
+}
+
+TEST(ChildProcess, AProgramThatDoesNotExistIsAnErrorThatNamesIt) {
+  const auto child = ChildProcess::spawn({"/nowhere/program"});
+  ASSERT_FALSE(child);
+  EXPECT_NE(child.error().message.find("/nowhere/program"), std::string::npos);
+}
+
+TEST(ChildProcess, OneThatIsDroppedIsKilled) {
+  pid_t pid = 0;
+  {
+    auto child = shell("echo ready; read line");
+    child->next_line(kPatience);
+    pid = child->pid();
+  }
+  EXPECT_NE(::kill(pid, 0), 0);
+}
+
+}  // namespace
+}  // namespace nizhal::cli
