@@ -1,0 +1,203 @@
+// Oracle 1 (fold) as a property: after every complete pull a device's copy equals the in-scope SELECT, whatever
+// writers do between and during its pulls. The model device speaks the wire protocol; the writers are another program
+// on the same file (plain SQL in transactions, with savepoints rolled back) and pushes through the mutators.
+#include <gtest/gtest.h>
+
+#include <fmt/format.h>
+
+#include "examples/notes/notes.hpp"
+#include "tests/support/model_device.hpp"
+#include "tests/support/seed.hpp"
+#include "tests/support/world.hpp"
+
+namespace nizhal::testing {
+namespace {
+
+std::set<std::string> notes_buckets(const std::string& table, const json::object& row) {
+  const auto text = [&row](const char* column) {
+    const json::value* value = row.if_contains(column);
+    return value && value->if_string() ? std::string(value->if_string()->c_str()) : std::string();
+  };
+  if (table == "notes") return {text("owner_id")};
+  return {"team:" + text("team_id")};
+}
+
+/// What the actor may have, straight from the tables, as the model device keeps it.
+std::map<std::string, std::string> in_scope(World& world, const Actor& actor) {
+  std::map<std::string, std::string> rows;
+  const auto add = [&](const std::string& table, const std::string& column, const std::string& where) {
+    for (const std::string& line : select_text(
+             world.outside(), fmt::format("SELECT json_quote(id), json_object('id', id, {1}) FROM {0} WHERE {2}", table,
+                                          column, where))) {
+      const std::size_t bar = line.find('|');
+      rows[table + "|" + line.substr(0, bar)] = to_text(*parse_json(line.substr(bar + 1)));
+    }
+  };
+  const std::string teams =
+      fmt::format("team_id IN (SELECT team_id FROM team_members WHERE user_id = '{}')", actor.user_id);
+  add("notes", "'owner_id', owner_id, 'body', body", fmt::format("owner_id = '{}'", actor.owner_id));
+  add("team_members", "'user_id', user_id, 'team_id', team_id", teams);
+  add("team_notes", "'team_id', team_id, 'body', body", teams);
+  return rows;
+}
+
+constexpr std::uint64_t kIds = 40, kTeams = 4, kUsers = 3;
+
+std::string random_statement(Random& random) {
+  const auto id = random.below(kIds), team = random.below(kTeams), user = random.below(kUsers);
+  const auto body = random.below(1'000'000);
+  switch (random.below(12)) {
+    case 0:
+    case 1:
+      return fmt::format(
+          "INSERT INTO team_notes(id, team_id, body) VALUES('r{}', 't{}', 'b{}') "
+          "ON CONFLICT(id) DO UPDATE SET body = excluded.body",
+          id, team, body);
+    case 2:
+    case 3:
+      return fmt::format("UPDATE team_notes SET team_id = 't{}' WHERE id = 'r{}'", team, id);
+    case 4:
+      return fmt::format("DELETE FROM team_notes WHERE id = 'r{}'", id);
+    case 5:
+      return fmt::format("INSERT OR REPLACE INTO team_notes(id, team_id, body) VALUES('r{}', 't{}', 'c{}')", id, team,
+                         body);
+    case 6:
+      return fmt::format(
+          "INSERT INTO notes(id, owner_id, body) VALUES('r{}', 'o{}', 'n{}') "
+          "ON CONFLICT(id) DO UPDATE SET body = excluded.body, owner_id = excluded.owner_id",
+          id, user, body);
+    case 7:
+      return fmt::format("DELETE FROM notes WHERE id = 'r{}'", id);
+    case 8:
+      return fmt::format("UPDATE OR IGNORE team_notes SET id = 'r{}' WHERE id = 'r{}'", random.below(kIds), id);
+    case 9:
+      return fmt::format("INSERT OR IGNORE INTO team_members(id, user_id, team_id) VALUES('m{}', 'u{}', 't{}')",
+                         random.below(20), user, team);
+    case 10:
+      return fmt::format("DELETE FROM team_members WHERE id = 'm{}'", random.below(20));
+    default:
+      return fmt::format("UPDATE team_members SET user_id = 'u{}', team_id = 't{}' WHERE id = 'm{}'", user, team,
+                         random.below(20));
+  }
+}
+
+void write_outside(World& world) {
+  std::string script = "BEGIN IMMEDIATE;";
+  const auto statements = 1 + world.random.below(4);
+  for (std::uint64_t i = 0; i < statements; ++i) {
+    script += random_statement(world.random) + ";";
+    if (world.random.below(5) == 0)
+      script += "SAVEPOINT s;" + random_statement(world.random) +
+                (world.random.below(2) ? ";ROLLBACK TO s;RELEASE s;" : ";RELEASE s;");
+  }
+  script += world.random.below(8) == 0 ? "ROLLBACK" : "COMMIT";
+  world.sql(script);
+}
+
+void write_by_mutator(World& world, const std::vector<Actor>& actors, std::uint64_t& serial) {
+  Random& random = world.random;
+  const Actor& actor = actors[random.below(actors.size())];
+  const auto mutation = [&](const std::string& name, const std::string& args) {
+    return fmt::format(R"({{"name":"{}","args":{},"clientMutationId":"cm{}"}})", name, args, ++serial);
+  };
+  std::string mutations;
+  for (std::uint64_t i = 0, count = 1 + random.below(3); i < count; ++i) {
+    if (i > 0) mutations += ',';
+    const auto id = random.below(kIds), team = random.below(kTeams);
+    switch (random.below(5)) {
+      case 0:
+        mutations += mutation("addTeamNote", fmt::format(R"({{"id":"r{}","team_id":"t{}","body":"m"}})", id, team));
+        break;
+      case 1:
+        mutations += mutation("moveTeamNote", fmt::format(R"({{"id":"r{}","team_id":"t{}"}})", id, team));
+        break;
+      case 2:
+        mutations += mutation("deleteTeamNote", fmt::format(R"({{"id":"r{}"}})", id));
+        break;
+      case 3:
+        mutations += mutation("addNote", fmt::format(R"({{"id":"r{}","body":"m{}"}})", id, serial));
+        break;
+      default:
+        mutations +=
+            mutation("removeTeamMember", fmt::format(R"({{"user_id":"{}","team_id":"t{}"}})", actor.user_id, team));
+    }
+  }
+  const auto response = world.post("/sync/push", actor, R"({"results":true,"mutations":[)" + mutations + "]}");
+  ASSERT_EQ(response.status, 200) << response.body;
+}
+
+struct Tally {
+  std::uint64_t comparisons = 0, rows = 0, removals = 0, lost_buckets = 0, resets = 0, multi_page = 0;
+};
+
+void run_history(std::uint64_t seed, Tally& tally) {
+  World world(seed, notes::domain());
+  Random& random = world.random;
+  const std::vector<Actor> actors{{"u0", "o0", ""}, {"u1", "o1", ""}, {"u2", "o2", ""}};
+  std::vector<ModelDevice> devices;
+  for (std::size_t i = 0; i < actors.size(); ++i) devices.emplace_back(notes_buckets);
+  const std::uint64_t limits[] = {1, 2, 5, 12, 50};
+  const std::uint64_t limit = limits[random.below(5)];
+  std::uint64_t serial = 0;
+
+  for (int step = 0; step < 400; ++step) {
+    const auto what = random.below(10);
+    if (what < 4) {
+      write_outside(world);
+    } else if (what < 5) {
+      write_by_mutator(world, actors, serial);
+      if (::testing::Test::HasFatalFailure()) return;
+    } else {
+      const std::size_t who = random.below(devices.size());
+      ModelDevice& device = devices[who];
+      const auto response = world.post(
+          "/sync/pull", actors[who],
+          fmt::format(R"({{"cursor":"{}","limit":{},"deviceId":"d{}"}})", device.cursor(), limit, who));
+      ASSERT_EQ(response.status, 200) << response.body;
+      if (random.below(6) == 0) continue;  // the reply is lost: the same cursor is asked again
+      std::string problem;
+      const bool complete = device.take(response.body, problem);
+      ASSERT_EQ(problem, "") << "seed " << seed << " step " << step << "\n" << response.body;
+      if (complete) {
+        ++tally.comparisons;
+        const auto expected = in_scope(world, actors[who]);
+        tally.rows += expected.size();
+        ASSERT_EQ(device.rows(), expected) << "seed " << seed << ", step " << step << ", device " << who << ", limit "
+                                           << limit << "\nlast page: " << response.body;
+      }
+    }
+    if (random.below(150) == 0) {
+      world.clock.advance(std::chrono::hours(1));
+      const auto report = world.storage().gc(Timestamp{world.clock.now().microseconds - 60'000'000});
+      ASSERT_TRUE(report) << report.error().message;
+    }
+  }
+  for (const ModelDevice& device : devices) {
+    tally.removals += device.removals;
+    tally.lost_buckets += device.buckets_lost;
+    tally.resets += device.resets;
+    tally.multi_page += device.pages - device.completes;
+  }
+}
+
+TEST(FoldOracle, AfterEveryCompletePullTheDeviceEqualsTheInScopeSelect) {
+  const std::uint64_t seed = test_seed("fold oracle", 20260102);
+  Tally tally;
+  for (std::uint64_t run = 0; run < 40; ++run) {
+    run_history(seed + run, tally);
+    if (HasFatalFailure()) return;
+  }
+  std::cout << fmt::format("{} comparisons, {} rows compared, {} removals, {} buckets lost, {} resets, {} pages with more\n",
+                           tally.comparisons, tally.rows, tally.removals, tally.lost_buckets, tally.resets,
+                           tally.multi_page);
+  // The histories meant something: every kind of event was met.
+  EXPECT_GT(tally.comparisons, 1'000U);
+  EXPECT_GT(tally.rows, 5'000U);
+  EXPECT_GT(tally.removals, 200U);
+  EXPECT_GT(tally.lost_buckets, 100U);
+  EXPECT_GT(tally.resets, 5U);
+  EXPECT_GT(tally.multi_page, 500U);
+}
+
+}  // namespace
+}  // namespace nizhal::testing
