@@ -2,13 +2,17 @@
 // gives it, and after each class the server still serves.
 #include <gtest/gtest.h>
 
+#include <charconv>
+
 #include <fmt/format.h>
 
 #include "base/bytes.hpp"
 #include "base/json.hpp"
 #include "protocol/cursor.hpp"
 #include "tests/support/raw_http.hpp"
-#include "tests/support/server_process.hpp"
+#include "server/authenticator.hpp"
+#include "tests/support/process.hpp"
+#include "tests/support/temp_dir.hpp"
 
 namespace nizhal::testing {
 namespace {
@@ -16,26 +20,37 @@ namespace {
 class BadInput : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    server_ = std::make_unique<ServerProcess>("notes");
+    directory_ = std::make_unique<TempDir>();
+    server_ = std::make_unique<ServerProcess>("notes", directory_->file("server.db"));
+    ASSERT_FALSE(server_->url().empty()) << server_->why();
+    const std::string& url = server_->url();
+    const std::size_t colon = url.rfind(':');
+    std::from_chars(url.data() + colon + 1, url.data() + url.size(), port_);
     // u1 has the team t1 with one note, u2 the team t2.
     ASSERT_EQ(push("u1", "o1", mutation("createTeam", R"({"team_id":"t1"})")).status, 200);
     ASSERT_EQ(push("u2", "o2", mutation("createTeam", R"({"team_id":"t2"})")).status, 200);
     ASSERT_EQ(push("u1", "o1", mutation("addTeamNote", R"({"id":"r1","team_id":"t1","body":"x"})")).status, 200);
     ASSERT_EQ(push("u2", "o2", mutation("addNote", R"({"id":"of-u2","body":"x"})")).status, 200);
   }
-  static void TearDownTestSuite() { server_.reset(); }
+  static void TearDownTestSuite() {
+    ASSERT_EQ(server_->terminate().code, 0);
+    server_.reset();
+    directory_.reset();
+  }
 
   void TearDown() override {
-    ASSERT_TRUE(server_->is_running());
     ASSERT_EQ(request(port(), "GET", "/healthz").status, 200);
     const auto pulled = pull("u1", "o1", "{}");
     ASSERT_EQ(pulled.status, 200);
     ASSERT_NE(pulled.body.find("\"r1\""), std::string::npos) << pulled.body;
   }
 
-  static std::uint16_t port() { return server_->port(); }
+  static std::uint16_t port() { return port_; }
   static Headers auth(const std::string& token) { return {{"Authorization", "Bearer " + token}}; }
-  static std::string token(const std::string& user, const std::string& owner) { return server_->token(user, owner); }
+  static std::string sign(const std::string& payload) { return server::make_jwt(kTestSecret, payload); }
+  static std::string token(const std::string& user, const std::string& owner) {
+    return sign(fmt::format(R"({{"userId":"{}","ownerId":"{}","exp":4102444800}})", user, owner));
+  }
   static RawResponse pull(const std::string& user, const std::string& owner, const std::string& body) {
     return request(port(), "POST", "/sync/pull", auth(token(user, owner)), body);
   }
@@ -58,21 +73,21 @@ class BadInput : public ::testing::Test {
       EXPECT_EQ(response.body.find(leak), std::string::npos) << what << " leaks " << leak << ": " << response.body;
   }
 
+  static std::unique_ptr<TempDir> directory_;
   static std::unique_ptr<ServerProcess> server_;
+  static std::uint16_t port_;
   static std::uint64_t serial_;
 };
+std::unique_ptr<TempDir> BadInput::directory_;
 std::unique_ptr<ServerProcess> BadInput::server_;
+std::uint16_t BadInput::port_ = 0;
 std::uint64_t BadInput::serial_ = 0;
 
-std::string claims(const std::string& text) { return text; }
-
 TEST_F(BadInput, Tokens) {
-  const std::string exp = "4102444800";  // 2100
-  const auto sign = [](const std::string& payload) { return ServerProcess::sign(payload); };
   const auto signed_as = [](const std::string& header, const std::string& payload) {
     return to_base64url(as_bytes(header)) + "." + to_base64url(as_bytes(payload)) + ".";
   };
-  const std::string good = claims(R"({"userId":"u1","ownerId":"o1","exp":)" + exp + "}");
+  const std::string good = R"({"userId":"u1","ownerId":"o1","exp":4102444800})";
   const std::string valid = sign(good);
   ASSERT_EQ(request(port(), "POST", "/sync/pull", auth(valid), "{}").status, 200);
   std::string flipped = valid;
