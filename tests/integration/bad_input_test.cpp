@@ -128,7 +128,7 @@ TEST_F(BadInput, Headers) {
 
   const auto raw = [](const std::string& bytes) {
     RawSocket socket(port());
-    return exchange(socket, bytes);
+    return send_and_read(socket, bytes);
   };
   const std::string host = "Host: x\r\n";
   expect(raw("POST /sync/pull HTTP/1.1\r\n" + host + "Content-Length: ten\r\n\r\n"), 400, "bad_request",

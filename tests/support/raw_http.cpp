@@ -107,7 +107,7 @@ RawResponse read_response(RawSocket& socket) {
   return response;
 }
 
-RawResponse exchange(RawSocket& socket, std::string_view bytes) {
+RawResponse send_and_read(RawSocket& socket, std::string_view bytes) {
   // A server may answer and close before it has read everything (413): the answer counts, not the failed send.
   (void)socket.send(bytes);
   return read_response(socket);
@@ -121,7 +121,7 @@ RawResponse request(std::uint16_t port, std::string_view method, std::string_vie
   if (!body.empty() || method == "POST") text += fmt::format("Content-Length: {}\r\n", body.size());
   text += "\r\n";
   text += body;
-  return exchange(socket, text);
+  return send_and_read(socket, text);
 }
 
 RawWebSocket::RawWebSocket(std::uint16_t port, std::string_view target, const Headers& headers) : socket_(port) {
@@ -130,7 +130,7 @@ RawWebSocket::RawWebSocket(std::uint16_t port, std::string_view target, const He
       "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
       target);
   for (const auto& [name, value] : headers) text += fmt::format("{}: {}\r\n", name, value);
-  response_ = exchange(socket_, text + "\r\n");
+  response_ = send_and_read(socket_, text + "\r\n");
 }
 
 bool RawWebSocket::send_frame(std::uint8_t opcode, std::string_view payload, bool is_masked, bool is_final) {

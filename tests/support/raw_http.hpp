@@ -41,7 +41,7 @@ struct RawResponse {
 };
 
 /// Sends bytes as they are and reads one response.
-RawResponse exchange(RawSocket& socket, std::string_view bytes);
+RawResponse send_and_read(RawSocket& socket, std::string_view bytes);
 RawResponse read_response(RawSocket& socket);
 
 using Headers = std::multimap<std::string, std::string>;
