@@ -8,19 +8,14 @@
 
 #include "base/json.hpp"
 #include "storage/sqlite/sqlite_storage.hpp"
+#include "tests/support/require.hpp"
+#include "tests/support/select_text.hpp"
 
 namespace nizhal::testing {
 
 namespace {
 
 constexpr std::string_view kSecret = "a secret that only this test knows";
-
-/// A world that cannot be set up proves nothing: stop at once, with the reason.
-template <class T>
-T require(Result<T> result, std::string_view doing) {
-  if (!result) throw std::runtime_error(fmt::format("{}: {}", doing, result.error().message));
-  return std::move(*result);
-}
 
 std::string value_text(const Value& value) {
   struct Visitor {
@@ -35,20 +30,6 @@ std::string value_text(const Value& value) {
 }
 
 }  // namespace
-
-std::vector<std::string> select_text(sqlite::Connection& connection, std::string_view sql) {
-  auto statement = require(connection.prepare(sql), sql);
-  std::vector<std::string> rows;
-  while (require(statement.step(), sql)) {
-    std::string row;
-    for (int column = 0; column < statement.column_count(); ++column) {
-      if (column > 0) row += '|';
-      row += statement.is_null(column) ? std::string("~") : std::string(statement.text(column));
-    }
-    rows.push_back(std::move(row));
-  }
-  return rows;
-}
 
 Device::Device(World& world, std::string name, Actor actor)
     : world_(world), name_(std::move(name)), actor_(std::move(actor)), token_(world.token(actor_)) {

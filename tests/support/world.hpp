@@ -135,7 +135,4 @@ class World {
   std::vector<std::unique_ptr<Device>> devices_;
 };
 
-/// Rows of a read-only statement as text: values joined with "|", null as "~".
-std::vector<std::string> select_text(sqlite::Connection& connection, std::string_view sql);
-
 }  // namespace nizhal::testing
