@@ -47,6 +47,7 @@ struct ServerOptions {
   std::size_t workers = 4;                // threads for storage work and mutators
   std::size_t queue_max = 1'024;          // requests waiting for a worker; more are answered 503
   std::string admin_password;             // for /nizhal/audit and /nizhal/stats; empty: they answer 404
+  std::string seed_sql;                   // a script run after provisioning, as any other program's writes; empty: none
   std::function<void(std::string_view level, std::string_view area, std::string_view message)> log;
 };
 
