@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -29,6 +30,8 @@ std::array<std::uint8_t, 32> sha256(std::span<const std::uint8_t> bytes);
 
 /// Well-formed UTF-8 without surrogates; JSON text and text columns must be.
 bool is_utf8(std::string_view text);
+/// The text itself when it is well-formed; each byte that is part of no sequence becomes U+FFFD.
+std::string to_utf8(std::string_view text);
 /// Code points of well-formed UTF-8.
 std::size_t count_code_points(std::string_view text);
 

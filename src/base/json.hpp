@@ -18,6 +18,10 @@ namespace json = boost::json;
 /// Strict JSON, UTF-8 checked, at most 64 levels deep. The error says where: "invalid JSON at byte 17: …".
 Result<json::value> parse_json(std::string_view text);
 
+/// The same check without building the value.
+bool is_json(std::string_view text);
+
+/// Compact, members in their order.
 std::string to_text(const json::value& value);
 
 /// Appends `text` as a JSON string with its quotes. `text` must be UTF-8; bytes that are not become U+FFFD.
