@@ -19,15 +19,15 @@ namespace nizhal::protocol {
 inline constexpr std::string_view kSkip = "nizhal.skip";
 
 struct PushMutation {
-  std::string name;
-  json::value args;
-  std::string client_mutation_id;
-  std::optional<std::string> client_id;  // with mutation_id: a sequenced mutation
-  std::optional<MutationId> mutation_id;
-  std::optional<std::string> hlc;       // as sent; checked by the push handler (422)
-  std::vector<std::string> depends_on;  // client mutation ids
-  std::optional<std::string> id_seed;
-  std::optional<int> args_version;
+  std::string name = {};
+  json::value args = {};
+  std::string client_mutation_id = {};
+  std::optional<std::string> client_id = {};  // with mutation_id: a sequenced mutation
+  std::optional<MutationId> mutation_id = {};
+  std::optional<std::string> hlc = {};       // as sent; checked by the push handler (422)
+  std::vector<std::string> depends_on = {};  // client mutation ids
+  std::optional<std::string> id_seed = {};
+  std::optional<int> args_version = {};
 };
 struct PushRequest {
   std::vector<PushMutation> mutations;
@@ -52,18 +52,18 @@ const char* to_string(PushStatus status);
 std::optional<PushStatus> parse_push_status(std::string_view text);
 
 struct PushResult {
-  std::string client_mutation_id;
+  std::string client_mutation_id = {};
   PushStatus status = PushStatus::not_tried;
-  std::string code;  // of a rejection, also of a recorded one answered again with `duplicate`
-  std::string error;
-  std::optional<std::string> server_id;
-  std::optional<std::vector<std::string>> affected_buckets;
+  std::string code = {};  // of a rejection, also of a recorded one answered again with `duplicate`
+  std::string error = {};
+  std::optional<std::string> server_id = {};
+  std::optional<std::vector<std::string>> affected_buckets = {};
 };
 struct PushReply {
-  std::vector<PushResult> results;
-  std::optional<MutationId> last_mutation_id;
-  std::map<std::string, MutationId> client_sequences;  // when several client ids took part
-  std::optional<std::int64_t> clock_skew_ms;
+  std::vector<PushResult> results = {};
+  std::optional<MutationId> last_mutation_id = {};
+  std::map<std::string, MutationId> client_sequences = {};  // when several client ids took part
+  std::optional<std::int64_t> clock_skew_ms = {};
 };
 /// With `results`.
 std::string encode_push_reply(const PushReply& reply);
