@@ -8,10 +8,10 @@
 namespace nizhal {
 
 struct Actor {
-  std::string user_id;
-  std::string owner_id;
+  std::string user_id = {};
+  std::string owner_id = {};
   /// The token's whole payload as a JSON object; empty when only the two ids are known.
-  std::string claims;
+  std::string claims = {};
 
   /// A claim as text: "userId" and "ownerId" always; others from `claims` (numbers and booleans as JSON text).
   /// Nothing when absent, null, an object or an array.

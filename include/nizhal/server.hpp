@@ -42,20 +42,20 @@ struct ServerOptions {
   std::size_t body_bytes_max = 1 << 20;
   std::size_t pull_limit_default = 1'000;
   std::size_t pull_limit_max = 10'000;
-  RateLimit rate_limit;
+  RateLimit rate_limit = {};
   std::chrono::hours retention{30 * 24};  // of tombstones, mutation records and audit rows
   std::size_t workers = 4;                // threads for storage work and mutators
   std::size_t queue_max = 1'024;          // requests waiting for a worker; more are answered 503
-  std::string admin_password;             // for /nizhal/audit and /nizhal/stats; empty: they answer 404
-  std::string seed_sql;                   // a script run after provisioning, as any other program's writes; empty: none
-  std::function<void(std::string_view level, std::string_view area, std::string_view message)> log;
+  std::string admin_password = {};        // for /nizhal/audit and /nizhal/stats; empty: they answer 404
+  std::string seed_sql = {};              // a script run after provisioning, as any other program's writes; empty: none
+  std::function<void(std::string_view level, std::string_view area, std::string_view message)> log = {};
 };
 
 struct ListenOptions {
   std::string host = "127.0.0.1";
   std::uint16_t port = 4000;  // 0: any free port
   /// Called once when the server accepts connections, with the real port.
-  std::function<void(std::uint16_t port)> on_ready;
+  std::function<void(std::uint16_t port)> on_ready = {};
   bool handle_signals = true;  // SIGTERM and SIGINT drain and stop
 };
 

@@ -32,14 +32,14 @@ enum class OtherActor {
 struct StoreOptions {
   std::string path;
   Domain domain;
-  Actor actor;                         // may stay empty for a store that already knows its actor
-  std::string server;                  // "http://host:port"; empty: the one the store remembers, else none: local only
-  std::function<std::string()> token;  // called before requests and again after a 401; empty: none
+  Actor actor = {};         // may stay empty for a store that already knows its actor
+  std::string server = {};  // "http://host:port"; empty: the one the store remembers, else none: local only
+  std::function<std::string()> token = {};  // called before requests and again after a 401; empty: none
   Durability durability = Durability::Process;
   OtherActor other_actor = OtherActor::Refuse;
   bool start_online = true;  // false: never touch the network until sync_now() or set_online(true)
   std::chrono::milliseconds pull_interval{30'000};  // how often to pull when no poke came
-  std::function<void(std::string_view level, std::string_view message)> log;
+  std::function<void(std::string_view level, std::string_view message)> log = {};
 };
 
 /// A row of a plain SQL query: values by column name, in the query's order.
@@ -84,7 +84,7 @@ struct StoreStatus {
 };
 
 struct MutateOptions {
-  std::vector<std::string> depends_on;  // client mutation ids: refused with them (S5)
+  std::vector<std::string> depends_on = {};  // client mutation ids: refused with them (S5)
 };
 
 /// A mutation that is durably in the outbox.
