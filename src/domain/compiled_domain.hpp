@@ -74,24 +74,47 @@ class CompiledDomain {
   /// True when some rule reads memberships from it.
   bool is_membership(std::size_t table) const { return membership_[table]; }
 
-  /// The bucket of a key, or nothing when no definition's prefix fits or the number of values differs.
+  /// The bucket of a key, or nothing when no definition's prefix fits, the number of values differs, or a value cannot
+  /// be one (see make_bucket).
   std::optional<Bucket> parse_bucket(std::string_view key) const;
-  /// The bucket of a definition and values; nothing when the key would belong to another definition.
+  /// The bucket of a definition and values; nothing when the key would belong to another definition. An empty value, a
+  /// value with NUL, and for a parameter bound to integer or bigint columns anything but a canonical whole number make
+  /// no bucket: no row is in it, no actor has it.
   std::optional<Bucket> make_bucket(std::size_t definition, std::vector<std::string> values) const;
-  /// The actor's bucket of a static definition; nothing when a claim is missing.
+  /// The actor's bucket of a static definition; nothing when a claim is missing or empty, or makes no bucket.
   std::optional<Bucket> static_bucket(std::size_t definition, const Actor& actor) const;
   /// The text that names the actor in `nizhal_grant` for a membership definition: its claims used by filters,
-  /// joined like a bucket key. Nothing when a claim is missing.
+  /// joined like a bucket key. Nothing when a claim is missing or empty.
   std::optional<std::string> grant_subject(std::size_t definition, const Actor& actor) const;
   /// All buckets that a row is in, each once. `row` has the table's shape.
   std::vector<Bucket> buckets_of(std::size_t table, const Row& row) const;
 
  private:
+  /// A condition and the place of a table in a definition, with columns as positions.
+  struct ScopeCondition {
+    std::size_t column = 0;
+    ColumnType type = ColumnType::text;
+    Comparison comparison = Comparison::eq;
+    Value operand;
+  };
+  struct Scope {
+    std::size_t definition = 0;
+    std::vector<std::size_t> parameter_columns;
+    std::vector<ScopeCondition> conditions;
+  };
+
   explicit CompiledDomain(Domain domain);
+  void add_rule(const RuleDef& rule, std::map<std::string, std::size_t>& by_prefix);
+  void add_fingerprints();
+  std::optional<std::size_t> definition_of(std::string_view key) const;
+  bool are_bucket_values(std::size_t definition, const std::vector<std::string>& values) const;
+
   Domain domain_;
   std::vector<BucketDefinition> definitions_;
   std::vector<TableFingerprint> fingerprints_;
   std::vector<bool> delivered_, membership_;
+  std::vector<std::vector<Scope>> scopes_;          // by table
+  std::vector<std::vector<bool>> is_whole_number_;  // by definition and parameter
 };
 
 /// Parameter values in bucket keys: "%" and "/" become "%25" and "%2F" when there are several parameters; a single

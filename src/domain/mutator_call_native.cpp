@@ -1,0 +1,51 @@
+// Calls of a user's code, and the only file of the portable modules that is built with exceptions: whatever a mutator
+// throws ends here. The exception's text may hold data of other actors, so it goes to the log and never into the
+// answer.
+#include <algorithm>
+#include <exception>
+
+#include "domain/arguments_codec.hpp"
+
+namespace nizhal {
+namespace {
+
+using Function = std::function<Outcome(MutatorContext&, const MutatorDef::Values&)>;
+
+/// A refusal's code is a word for programs; one that is not would end up in protocol fields as it is.
+bool is_word(const std::string& code) {
+  return !code.empty() && code.size() <= 64 && std::all_of(code.begin(), code.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+  });
+}
+
+Outcome call(const Function& function, const char* what, const MutatorDef& mutator, MutatorContext& context,
+             const MutatorDef::Values& values, std::string* thrown) {
+  try {
+    Outcome outcome = function(context, values);
+    if (!outcome.is_done() && !is_word(outcome.code)) outcome.code = "rejected";
+    return outcome;
+  } catch (const std::exception& fault) {
+    if (thrown) *thrown = fault.what();
+  } catch (...) {
+    if (thrown) *thrown = "an exception that is not derived from std::exception";
+  }
+  return reject("internal", std::string("the ") + what + " \"" + mutator.name + "\" failed");
+}
+
+}  // namespace
+
+Outcome call_mutator(const MutatorDef& mutator, MutatorContext& context, const MutatorDef::Values& values,
+                     std::string* thrown) {
+  if (thrown) thrown->clear();
+  if (!mutator.run) return reject("internal", "the mutator \"" + mutator.name + "\" has no body");
+  return call(mutator.run, "mutator", mutator, context, values, thrown);
+}
+
+Outcome call_authorize(const MutatorDef& mutator, MutatorContext& context, const MutatorDef::Values& values,
+                       std::string* thrown) {
+  if (thrown) thrown->clear();
+  if (!mutator.authorize) return done();
+  return call(mutator.authorize, "authorisation of mutator", mutator, context, values, thrown);
+}
+
+}  // namespace nizhal
