@@ -26,7 +26,7 @@ std::string describe(const TextBounds& bounds) {
   else if (bounded)
     what += fmt::format(" of at most {} bytes", bounds.bytes_max);
   else if (bounds.bytes_min > 0)
-    what = "must be a string that is not empty";
+    what = "must be a non-empty string";
   if (!bounds.control_characters) what += " without control characters";
   return what;
 }

@@ -13,7 +13,7 @@ namespace nizhal::protocol {
 namespace {
 
 constexpr TextBounds kIdBounds{.bytes_min = 1, .bytes_max = 128, .control_characters = false};
-constexpr TextBounds kNameBounds{.control_characters = false};
+constexpr TextBounds kNameBounds{.bytes_min = 1, .control_characters = false};
 constexpr TextBounds kIdSeedBounds{.bytes_max = 128, .control_characters = false};
 
 constexpr std::array<std::pair<PushStatus, const char*>, 9> kStatuses{{

@@ -89,8 +89,10 @@ TEST(PushRequest, NamesTheWrongFieldAndItsMutation) {
   const struct {
     std::string members, message;
   } cases[] = {
-      {R"("clientMutationId":"m")", "mutations[1].name must be a string without control characters"},
-      {R"("name":7,"clientMutationId":"m")", "mutations[1].name must be a string without control characters"},
+      {R"("clientMutationId":"m")", "mutations[1].name must be a non-empty string without control characters"},
+      {R"("name":"","clientMutationId":"m")",
+       "mutations[1].name must be a non-empty string without control characters"},
+      {R"("name":7,"clientMutationId":"m")", "mutations[1].name must be a non-empty string without control characters"},
       {R"("name":"a","clientMutationId":"m","args":[])", "mutations[1].args must be an object"},
       {R"("name":"a","clientMutationId":"m","args":"{}")", "mutations[1].args must be an object"},
       {R"("name":"a","clientMutationId":"m","args":7)", "mutations[1].args must be an object"},
