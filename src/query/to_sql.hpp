@@ -13,6 +13,10 @@ namespace nizhal {
 
 enum class Dialect { sqlite, postgres };
 
+/// SQLite collation by which `numeric` columns (held as text there) are compared and ordered as numbers. Every
+/// sqlite::Connection brings it; it appears in queries only, never in a schema, so other programs do not need it.
+inline constexpr std::string_view kDecimalCollation = "nizhal_decimal";
+
 /// A parameter and the type of the column that it is compared with, which decides how it is bound.
 struct SqlParameter {
   Value value;

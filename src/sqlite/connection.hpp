@@ -22,7 +22,8 @@ namespace nizhal::sqlite {
 
 class Connection;
 
-/// A prepared statement, borrowed from its connection's cache; reset and given back when dropped.
+/// A prepared statement, borrowed from its connection's cache; reset and given back when dropped, which must be before
+/// the connection goes.
 /// Parameters are numbered from 1, columns from 0.
 class Statement {
  public:
@@ -35,13 +36,16 @@ class Statement {
   Statement& bind(int index, double value);
   Statement& bind_text(int index, std::string_view text);  // copied
   Statement& bind_blob(int index, const Blob& blob);
-  /// As a column of that type is stored (column_storage below).
+  /// As a column of that type is stored (see table_sql.hpp). A bind that fails (too big, no such parameter) makes
+  /// every step fail until that parameter is bound well.
   Statement& bind_value(int index, ColumnType type, const Value& value);
 
   /// True: a row is there; false: done.
   [[nodiscard]] Result<bool> step();
   /// Steps until done; for statements that return nothing.
+  /// Resets after the end, so that the parameters can be bound anew and the statement run again.
   [[nodiscard]] Result<void> run();
+  /// To before the first step; the parameters stay bound. Bind only before the first step or after a reset.
   void reset();
 
   bool is_null(int column) const;
@@ -61,8 +65,11 @@ class Statement {
   Statement(Connection* connection, sqlite3_stmt* statement, std::string_view key)
       : connection_(connection), statement_(statement), key_(key) {}
   Connection* connection_;
+  void note_bind(int index, int code);
   sqlite3_stmt* statement_;
   std::string_view key_;  // owned by the cache
+  int failed_parameter_ = 0;
+  int bind_error_ = 0;
 };
 
 struct OpenOptions {
@@ -74,7 +81,8 @@ struct OpenOptions {
 
 class Connection {
  public:
-  /// WAL, foreign keys off, trusted_schema as is. Errors name the path and the reason.
+  /// WAL, foreign keys off, trusted_schema as is. Errors name the path and the reason. `path` is a file name (never a
+  /// URI) or ":memory:".
   static Result<std::unique_ptr<Connection>> open(const std::string& path, const OpenOptions& options);
   ~Connection();
   Connection(const Connection&) = delete;
@@ -91,19 +99,27 @@ class Connection {
   std::int64_t changes() const;  // rows changed by the last statement
   bool in_transaction() const;
   /// The last error as an Error: SQLITE_BUSY/LOCKED → busy, FULL → disk_full, READONLY → read_only,
-  /// CORRUPT/NOTADB → corrupt, IOERR/CANTOPEN → io_error, else internal. The message has no parameters in it.
+  /// CORRUPT/NOTADB → corrupt, IOERR/CANTOPEN → io_error, else internal; also NOMEM/INTERRUPT → busy, TOOBIG →
+  /// invalid_args. The message has no parameters in it.
   Error last_error(std::string_view doing) const;
   sqlite3* handle() const { return database_; }
 
  private:
   friend class Statement;
   Connection() = default;
+  /// The prepared statements of one SQL text.
+  struct CacheEntry {
+    std::vector<sqlite3_stmt*> idle;
+    std::size_t borrowed = 0;
+  };
   void give_back(sqlite3_stmt* statement, std::string_view key);
+  void drop_idle_statements();
   sqlite3* database_ = nullptr;
-  std::unordered_map<std::string, std::vector<sqlite3_stmt*>> cache_;
+  std::unordered_map<std::string, CacheEntry> cache_;
 };
 
-/// Begins on construction through begin(), rolls back when dropped unless committed.
+/// Begins on construction through begin(), rolls back when dropped unless committed. A commit that fails (busy) leaves
+/// it open: commit again, or drop it.
 class Transaction {
  public:
   enum class Mode { deferred, immediate };
