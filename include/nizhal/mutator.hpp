@@ -89,6 +89,10 @@ class MutatorContext {
   template <class T>
   bool update(const Table<T>& table, const T& object) {
     const TableDef& def = table.def();
+    if (def.key_index() == TableDef::npos) {
+      backend_->fail_usage("update of " + def.name + ": the table has no key");
+      return false;
+    }
     const Row row = table.to_row(object);
     std::vector<std::pair<std::size_t, Value>> changes;
     for (std::size_t i = 0; i < row.size(); ++i)

@@ -10,13 +10,14 @@
 #include <limits>
 
 #include "base/bytes.hpp"
+#include "base/decimal.hpp"
 #include "base/ids.hpp"
 
 namespace nizhal {
 namespace {
 
-constexpr std::size_t kNumericDigitsMax =
-    1'000;  // more is no amount of anything, and databases have bounds of their own
+// More digits are no amount of anything, and databases have bounds of their own.
+constexpr std::size_t kNumericBytesMax = 1'000;
 // Years 0000 to 9999, in which ISO 8601 text has its fixed width.
 constexpr std::int64_t kMillisecondsMin = -62'167'219'200'000;
 constexpr std::int64_t kMillisecondsMax = 253'402'300'799'999;
@@ -43,32 +44,11 @@ bool is_date(std::string_view text) {
   return day <= kDays[month - 1] + (month == 2 && leap ? 1 : 0);
 }
 
-/// `-12.50`: a sign, digits, a fraction; without leading zeros and without a negative zero. Nothing else is a number.
-std::optional<std::string> canonical_numeric(std::string_view text) {
-  const bool negative = !text.empty() && text.front() == '-';
-  if (negative) text.remove_prefix(1);
-  if (text.size() > kNumericDigitsMax) return std::nullopt;
-  const std::size_t point = text.find('.');
-  std::string_view whole = text.substr(0, point);
-  const std::string_view fraction = point == std::string_view::npos ? std::string_view() : text.substr(point + 1);
-  if (whole.empty() || (point != std::string_view::npos && fraction.empty())) return std::nullopt;
-  bool is_zero = true;
-  for (const std::string_view part : {whole, fraction}) {
-    for (const char c : part) {
-      if (!is_digit(c)) return std::nullopt;
-      if (c != '0') is_zero = false;
-    }
-  }
-  while (whole.size() > 1 && whole.front() == '0') whole.remove_prefix(1);
-  std::string out;
-  out.reserve(text.size() + 1);
-  if (negative && !is_zero) out += '-';
-  out += whole;
-  if (point != std::string_view::npos) {
-    out += '.';
-    out += fraction;
-  }
-  return out;
+std::optional<std::string> numeric_from_text(std::string_view text) {
+  if (text.size() > kNumericBytesMax) return std::nullopt;
+  auto canonical = canonical_decimal(text);
+  if (canonical && canonical->size() > kNumericBytesMax) return std::nullopt;
+  return canonical;
 }
 
 std::string lower_case_hex(std::string_view text) {
@@ -216,7 +196,7 @@ Result<Value> value_from_json(ColumnType type, const json::value& value) {
     case ColumnType::numeric: {
       if (const auto* big = value.if_uint64()) return Value(std::to_string(*big));
       if (const auto number = text ? std::nullopt : as_integer(value)) return Value(std::to_string(*number));
-      auto canonical = text ? canonical_numeric(*text) : std::nullopt;
+      auto canonical = text ? numeric_from_text(*text) : std::nullopt;
       if (!canonical) return wrong(kMustBeNumeric);
       return Value(*std::move(canonical));
     }
@@ -302,7 +282,7 @@ bool check_value(const ColumnDef& column, const Value& value, std::string* why) 
     case ColumnType::bigint:
       return number || no("must be a 64-bit integer");
     case ColumnType::numeric: {
-      const auto canonical = text ? canonical_numeric(*text) : std::nullopt;
+      const auto canonical = text ? numeric_from_text(*text) : std::nullopt;
       if (!canonical) return no(kMustBeNumeric);
       return *canonical == *text || no("must be a decimal number without leading zeros or negative zero");
     }
