@@ -18,6 +18,7 @@
 #include "protocol/transport.hpp"
 #include "server/authenticator.hpp"
 #include "server/limits.hpp"
+#include "server/stream.hpp"
 #include "storage/storage.hpp"
 
 namespace nizhal::server {
@@ -30,15 +31,6 @@ struct ServerOutside {
   const Authenticator& authenticator;
   Log log;
 };
-
-/// One open /sync/stream. Implemented by whatever holds the socket; both calls are thread-safe and do not block.
-class StreamPeer {
- public:
-  virtual ~StreamPeer() = default;
-  virtual void send(std::string frame) = 0;
-  virtual void close(int code, std::string_view reason) = 0;
-};
-enum class StreamId : std::uint64_t {};
 
 class ServerSync {
  public:

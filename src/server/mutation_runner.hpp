@@ -1,0 +1,104 @@
+// Runs one mutator authoritatively inside a write transaction: the server's side of MutatorContext. Here lies the
+// scope check (S21): what a mutator reads and writes is judged against the actor's buckets at the moment of the call.
+//
+// The facts that must not break: a write outside the actor's buckets refuses the whole mutation, whatever the mutator
+// answers; and when storage fails, the mutation is neither done nor refused, it is to be tried again.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include <nizhal/mutator.hpp>
+#include <nizhal/result.hpp>
+
+#include "base/log.hpp"
+#include "domain/compiled_domain.hpp"
+#include "storage/storage.hpp"
+
+namespace nizhal::server {
+
+/// What a mutation did, for its audit row and the pokes.
+struct MutationEffects {
+  std::set<std::string> buckets;  // keys of the buckets of written rows, before and after
+  std::string changes = "[]";     // JSON: [{"table","key","op"}]
+  bool grants_changed = false;    // a membership table was written
+  bool unscoped = false;
+};
+
+struct MutationRun {
+  Outcome outcome;
+  int http_status = 200;
+  MutationEffects effects;
+};
+
+class MutationRunner : public MutatorBackend {
+ public:
+  /// `seed` and `now` are the mutation's own, so that ids and time are those of the device's run (S7).
+  MutationRunner(const CompiledDomain& domain, storage::WriteTransaction& transaction, const Actor& actor,
+                 std::string seed, Timestamp now, Log log);
+
+  /// The authorisation, when the mutator has one, then its body. An error is the storage's; the transaction can
+  /// then only be dropped. The caller rolls a refused mutation's writes back.
+  Result<MutationRun> run(const MutatorDef& mutator, const MutatorDef::Values& values);
+
+  std::optional<Row> get(const TableDef& table, const Value& key, Scope scope) override;
+  std::vector<Row> find(const QuerySpec& query, Scope scope) override;
+  void insert(const TableDef& table, const Row& row, Scope scope) override;
+  void upsert(const TableDef& table, const Row& row, Scope scope) override;
+  bool update(const TableDef& table, const Value& key, const std::vector<std::pair<std::size_t, Value>>& changes,
+              Scope scope) override;
+  bool remove(const TableDef& table, const Value& key, Scope scope) override;
+  std::int64_t next_in_bucket(const TableDef& table, std::string_view number_column, std::string_view bucket_column,
+                              const Value& bucket, Scope scope) override;
+  Timestamp now() override { return now_; }
+  std::string new_id() override;
+  const Actor& actor() const override { return actor_; }
+  bool on_server() const override { return true; }
+  void mark_unscoped() override { effects_.unscoped = true; }
+  void fail_usage(std::string message) override;
+
+ private:
+  struct Refusal {
+    std::string code, message;
+    int http_status = 422;
+  };
+  bool stopped() const { return refusal_ || storage_error_; }
+  /// Keeps the first refusal: what follows it is a consequence.
+  void refuse(std::string code, std::string message, int http_status = 422);
+  void refuse_scope(const TableDef& table);
+  void fail(Error error);
+  std::optional<std::size_t> index_of(const TableDef& table);
+  bool check_row(const TableDef& table, const Row& row);
+  bool in_reach(std::size_t table, const Row& row, Scope scope);
+  const storage::ScopeFilter* actor_buckets();
+  bool refuse_append_only(const TableDef& table);
+  std::optional<Row> read(const TableDef& table, const Value& key);
+  bool write_update(std::size_t index, const TableDef& table, const Value& key, const Row& before,
+                    const std::vector<std::pair<std::size_t, Value>>& changes, Scope scope);
+  void write_insert(std::size_t index, const TableDef& table, const Row& row);
+  void note_change(std::size_t index, const TableDef& table, const Value& key, std::string_view operation,
+                   const Row* before, const Row* after);
+
+  const CompiledDomain& domain_;
+  storage::WriteTransaction& transaction_;
+  const Actor& actor_;
+  const std::string seed_;
+  const Timestamp now_;
+  const Log log_;
+  std::string mutator_;  // its name, for the log
+  std::uint64_t ids_given_ = 0;
+  std::optional<storage::ScopeFilter> buckets_;  // nothing: to be read
+  std::unordered_set<std::string> bucket_keys_;
+  std::optional<Refusal> refusal_;
+  std::optional<Error> storage_error_;
+  MutationEffects effects_;
+  std::string changes_;
+};
+
+}  // namespace nizhal::server

@@ -1,0 +1,282 @@
+#include "server/pull_handler.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "domain/value_json.hpp"
+#include "protocol/cursor.hpp"
+#include "server/pull_coverage.hpp"
+
+namespace nizhal::server {
+namespace {
+
+using storage::EncodedRow;
+using storage::LiveQuery;
+using storage::Removal;
+using storage::Snapshot;
+
+/// Live changes of a page. Not complete: settled changes are left, and the page ends at `position`.
+struct Live {
+  std::vector<EncodedRow> rows;
+  std::vector<Removal> removals;
+  Version position{};
+  bool complete = false;
+};
+
+Result<void> read_changes(Snapshot& snapshot, const LiveQuery& query, Live& live) {
+  auto rows = snapshot.live_rows(query);
+  if (!rows) return tl::unexpected(rows.error());
+  auto removals = snapshot.live_removals(query);
+  if (!removals) return tl::unexpected(removals.error());
+  live.rows = std::move(*rows);
+  live.removals = std::move(*removals);
+  return {};
+}
+
+/// Each list is cut by storage at limit + 1, the lowest versions first. The (limit + 1)-th entry of both together is
+/// therefore known, and every version below it is whole in both lists: that is where a page may end.
+Result<Live> read_live(Snapshot& snapshot, LiveQuery query, Version horizon, std::size_t limit) {
+  Live live;
+  query.limit = limit + 1;
+  if (auto read = read_changes(snapshot, query, live); !read) return tl::unexpected(read.error());
+  live.position = horizon;
+  live.complete = true;
+  if (live.rows.size() + live.removals.size() <= limit) return live;
+
+  std::vector<Version> versions;
+  versions.reserve(live.rows.size() + live.removals.size());
+  for (const EncodedRow& row : live.rows) versions.push_back(row.version);
+  for (const Removal& removal : live.removals) versions.push_back(removal.version);
+  std::sort(versions.begin(), versions.end());
+  const Version first = versions.front();
+  const Version beyond = versions[limit];
+
+  query.limit = std::nullopt;
+  if (first > horizon) {
+    // Nothing settled is left. What is above the horizon cannot be paged, because the cursor may not move over it.
+    if (auto read = read_changes(snapshot, query, live); !read) return tl::unexpected(read.error());
+    return live;
+  }
+  live.complete = false;
+  if (first == beyond) {
+    // One transaction alone is above the limit, and a page never cuts one.
+    query.through = first;
+    live.position = first;
+    if (auto read = read_changes(snapshot, query, live); !read) return tl::unexpected(read.error());
+    return live;
+  }
+  live.position = std::min(Version{number(beyond) - 1}, horizon);
+  std::erase_if(live.rows, [&](const EncodedRow& row) { return row.version > live.position; });
+  std::erase_if(live.removals, [&](const Removal& removal) { return removal.version > live.position; });
+  return live;
+}
+
+/// The page's body in the making: every row and every removal at most once.
+class Page {
+ public:
+  explicit Page(const CompiledDomain& domain) : domain_(domain) {}
+
+  /// False: the row is in the page already.
+  bool add(const EncodedRow& row) {
+    if (!rows_.emplace(row.table, row.key).second) return false;
+    writer_.add_changed(domain_.table(row.table).name, row.json);
+    ++entries_;
+    return true;
+  }
+
+  void add(const std::vector<Removal>& removals) {
+    std::map<std::pair<std::size_t, std::string_view>, const Removal*> latest;
+    for (const Removal& removal : removals) {
+      if (removal.still_covered || rows_.contains({removal.table, removal.key})) continue;
+      const Removal*& newest = latest[{removal.table, removal.key}];
+      if (!newest || newest->version <= removal.version) newest = &removal;
+    }
+    for (const auto& [id, removal] : latest) {
+      const TableDef& table = domain_.table(removal->table);
+      const auto key = key_from_text(table, removal->key);
+      if (!key) continue;  // a key that is none of this table's type was never sent to a device
+      std::string id_json;
+      append_value_json(id_json, table.key_column().type, *key);
+      if (removal->deleted) {
+        writer_.add_tombstoned(table.name, id_json, removal->client_key);
+      } else {
+        writer_.add_removed(table.name, id_json, removal->client_key);
+      }
+      ++entries_;
+    }
+  }
+
+  std::size_t entries() const { return entries_; }
+  std::string finish(const protocol::PageWriter::Tail& tail) { return writer_.finish(tail); }
+
+ private:
+  const CompiledDomain& domain_;
+  protocol::PageWriter writer_;
+  std::set<std::pair<std::size_t, std::string>> rows_;
+  std::size_t entries_ = 0;
+};
+
+/// A table of a bucket whose backfill is under way or to come.
+struct Backfill {
+  std::size_t bucket = 0;  // place in Coverage::buckets
+  std::size_t table = 0;
+  int priority = 0;
+  std::size_t order = 0;  // within the definition
+};
+
+/// All backfills that the cursor names: tables of higher priority first, then by bucket key, then in the
+/// definition's order.
+std::vector<Backfill> backfills(const CompiledDomain& domain, const Coverage& coverage) {
+  std::vector<Backfill> found;
+  for (std::size_t place = 0; place < coverage.buckets.size(); ++place) {
+    const Bucket& bucket = coverage.buckets[place].bucket;
+    const auto& pending = coverage.cursor.buckets.find(bucket.key)->second.backfill;
+    const auto& tables = domain.definitions()[bucket.definition].tables;
+    for (std::size_t order = 0; order < tables.size(); ++order) {
+      const std::size_t table = tables[order].table;
+      const bool seen = std::any_of(tables.begin(), tables.begin() + static_cast<std::ptrdiff_t>(order),
+                                    [&](const BucketTable& earlier) { return earlier.table == table; });
+      if (!seen && pending.contains(domain.table(table).name))
+        found.push_back({place, table, tables[order].priority, order});
+    }
+  }
+  std::stable_sort(found.begin(), found.end(), [](const Backfill& left, const Backfill& right) {
+    if (left.priority != right.priority) return left.priority > right.priority;
+    if (left.bucket != right.bucket) return left.bucket < right.bucket;  // in key order already
+    return left.order < right.order;
+  });
+  return found;
+}
+
+/// Fills the page's remaining room, key order within each backfill, and moves the cursor's backfill positions.
+Result<void> fill(Snapshot& snapshot, const CompiledDomain& domain, Coverage& coverage, std::size_t room, Page& page) {
+  for (const Backfill& backfill : backfills(domain, coverage)) {
+    const Bucket& bucket = coverage.buckets[backfill.bucket].bucket;
+    auto& pending = coverage.cursor.buckets.find(bucket.key)->second.backfill;
+    const auto position = pending.find(domain.table(backfill.table).name);
+    bool done = false;
+    while (!done) {
+      if (room == 0) return {};
+      auto rows = snapshot.backfill(bucket, backfill.table, position->second, room + 1);
+      if (!rows) return tl::unexpected(rows.error());
+      done = rows->size() <= room;
+      if (!done) rows->resize(room);
+      for (const EncodedRow& row : *rows) {
+        ++coverage.cursor.rows_backfilled;
+        if (page.add(row)) --room;
+      }
+      if (!done) position->second = rows->back().key;
+    }
+    pending.erase(position);
+  }
+  return {};
+}
+
+Result<void> count_begun(Snapshot& snapshot, Coverage& coverage) {
+  for (const auto& [place, table] : coverage.begun) {
+    const auto rows = snapshot.count_rows(coverage.buckets[place].bucket, table);
+    if (!rows) return tl::unexpected(rows.error());
+    coverage.cursor.rows_total += *rows;
+  }
+  return {};
+}
+
+bool is_filled(const protocol::Cursor& cursor) {
+  return std::all_of(cursor.buckets.begin(), cursor.buckets.end(),
+                     [](const auto& bucket) { return bucket.second.backfill.empty(); });
+}
+
+/// The backfill's progress for the page; a finished one leaves nothing behind in the cursor.
+protocol::PullProgress progress_of(protocol::Cursor& cursor) {
+  // Rows may have come or gone since the total was counted.
+  protocol::PullProgress progress{cursor.rows_backfilled, std::max(cursor.rows_total, cursor.rows_backfilled)};
+  if (is_filled(cursor)) {
+    progress.total = progress.rows;
+    cursor.rows_backfilled = 0;
+    cursor.rows_total = 0;
+  }
+  return progress;
+}
+
+Result<void> add_client(Snapshot& snapshot, const Actor& actor, const std::string& client_id,
+                        protocol::PageWriter::Tail& tail) {
+  const auto client = snapshot.client(client_id);
+  if (!client) return tl::unexpected(client.error());
+  if (!*client) {
+    tail.last_mutation_id = MutationId{0};
+    return {};
+  }
+  // Another actor's sequence is nobody else's business.
+  if ((*client)->user_id != actor.user_id || (*client)->owner_id != actor.owner_id) return {};
+  tail.last_mutation_id = (*client)->last_mutation_id;
+  if (!(*client)->last_client_mutation_id.empty()) tail.last_client_mutation_id = (*client)->last_client_mutation_id;
+  return {};
+}
+
+}  // namespace
+
+PullHandler::PullHandler(std::shared_ptr<const CompiledDomain> domain, storage::Storage& storage, Clock& clock,
+                         const Limits& limits)
+    : domain_(std::move(domain)),
+      storage_(storage),
+      clock_(clock),
+      limit_default_(std::max<std::size_t>(1, limits.pull_limit_default)),
+      limit_max_(std::max<std::size_t>(1, limits.pull_limit_max)) {}
+
+Result<std::string> PullHandler::handle(const Actor& actor, const protocol::PullRequest& request) {
+  auto opened = storage_.snapshot();
+  if (!opened) return tl::unexpected(opened.error());
+  Snapshot& snapshot = **opened;
+  const auto position = snapshot.position();
+  if (!position) return tl::unexpected(position.error());
+  const auto grants = snapshot.grants(actor);
+  if (!grants) return tl::unexpected(grants.error());
+  auto planned = plan_coverage(*domain_, request, *position, *grants);
+  if (!planned) return tl::unexpected(planned.error());
+  Coverage& coverage = *planned;
+  if (auto counted = count_begun(snapshot, coverage); !counted) return tl::unexpected(counted.error());
+  const bool filling = !is_filled(coverage.cursor);
+
+  const std::size_t limit = std::min(request.limit.value_or(limit_default_), limit_max_);
+  LiveQuery query;
+  query.buckets = &coverage.buckets;
+  query.tables = &coverage.tables;
+  query.after = coverage.cursor.position;
+  const auto live = read_live(snapshot, query, coverage.horizon, limit);
+  if (!live) return tl::unexpected(live.error());
+
+  Page page(*domain_);
+  for (const EncodedRow& row : live->rows) page.add(row);
+  page.add(live->removals);
+  if (live->complete) {
+    // At least one row, so that every page makes progress.
+    const std::size_t room = page.entries() < limit ? limit - page.entries() : 1;
+    if (auto filled = fill(snapshot, *domain_, coverage, room, page); !filled) return tl::unexpected(filled.error());
+  }
+  coverage.cursor.position = live->position;
+
+  protocol::PageWriter::Tail tail;
+  tail.has_more = !live->complete || !is_filled(coverage.cursor);
+  tail.removed_buckets = std::move(coverage.removed_buckets);
+  tail.epoch = position->epoch;
+  tail.cursor_reset = coverage.reset;
+  tail.server_time = clock_.now();
+  if (filling) tail.progress = progress_of(coverage.cursor);
+  tail.cursor = protocol::encode_cursor(coverage.cursor);
+  if (coverage.changed) {
+    tail.buckets.emplace();
+    for (const auto& covered : coverage.buckets) tail.buckets->push_back(covered.bucket.key);
+  }
+  if (!tail.has_more && request.device_id) {
+    if (auto added = add_client(snapshot, actor, *request.device_id, tail); !added)
+      return tl::unexpected(added.error());
+  }
+  return page.finish(tail);
+}
+
+}  // namespace nizhal::server

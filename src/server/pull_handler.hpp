@@ -1,0 +1,39 @@
+// Pull: one page of what changed for an actor since its cursor (S12–S17). Place in the loop: commit ▶ pull_handler ▶
+// (pull) ▶ puller.
+//
+// The facts that must not break: everything visible in the page's snapshot above the cursor is sent, settled or not,
+// while the cursor moves only over what is settled; a removal is sent only when no covered bucket has the row in that
+// snapshot; and a pull writes nothing.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <nizhal/actor.hpp>
+#include <nizhal/result.hpp>
+
+#include "base/environment.hpp"
+#include "domain/compiled_domain.hpp"
+#include "protocol/pull.hpp"
+#include "server/limits.hpp"
+#include "storage/storage.hpp"
+
+namespace nizhal::server {
+
+class PullHandler {
+ public:
+  PullHandler(std::shared_ptr<const CompiledDomain> domain, storage::Storage& storage, Clock& clock,
+              const Limits& limits);
+
+  /// The page as JSON. bad_request names the field; busy: try again; anything else is the storage's.
+  /// Thread-safe; blocks on storage only.
+  Result<std::string> handle(const Actor& actor, const protocol::PullRequest& request);
+
+ private:
+  std::shared_ptr<const CompiledDomain> domain_;
+  storage::Storage& storage_;
+  Clock& clock_;
+  const std::size_t limit_default_, limit_max_;
+};
+
+}  // namespace nizhal::server

@@ -1,0 +1,172 @@
+#include "server/push_handler.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/json.hpp"
+#include "server/answers.hpp"
+
+namespace nizhal::server {
+namespace {
+
+using protocol::PushStatus;
+
+/// With `results`, a refusal does not stop the rest; what makes the following ids meaningless does.
+bool stops_request(const HandledMutation& handled, bool with_results) {
+  if (!with_results) return handled.http_status != 200;
+  const PushStatus status = handled.result.status;
+  return status == PushStatus::out_of_order || status == PushStatus::client_cloned ||
+         status == PushStatus::client_id_taken;
+}
+
+/// Half as many each time, and alone in the last attempt.
+std::size_t smaller(std::size_t size, bool last_attempt) {
+  return last_attempt ? 1 : std::max<std::size_t>(1, size / 2);
+}
+
+}  // namespace
+
+PushHandler::PushHandler(std::shared_ptr<const CompiledDomain> domain, storage::Storage& storage, Clock& clock,
+                         const Limits& limits, Log log, Counters& counters,
+                         std::function<void(const CommitEffects&)> on_commit)
+    : domain_(std::move(domain)),
+      storage_(storage),
+      clock_(clock),
+      limits_(limits),
+      log_(std::move(log)),
+      counters_(counters),
+      on_commit_(std::move(on_commit)) {}
+
+protocol::HttpResponse PushHandler::handle(const Actor& actor, const protocol::PushRequest& request) {
+  if (request.mutations.size() > limits_.mutations_max)
+    return error_response(400, "bad_request",
+                          fmt::format("mutations must be at most {} in one request", limits_.mutations_max));
+  Progress progress = run(actor, request);
+  for (const HandledMutation& handled : progress.handled) count(handled);
+  return request.results ? answer_with_results(request, std::move(progress)) : answer(request, progress);
+}
+
+PushHandler::Progress PushHandler::run(const Actor& actor, const protocol::PushRequest& request) {
+  Progress progress;
+  const auto started = clock_.monotonic();
+  const Mutations all(request.mutations);
+  std::size_t size = std::max<std::size_t>(1, limits_.batch_mutations);
+  int attempts = 0;
+  while (progress.handled.size() < all.size()) {
+    const std::size_t done = progress.handled.size();
+    auto batch = run_batch(actor, all.subspan(done, std::min(size, all.size() - done)), request.results, progress);
+    if (batch) {
+      attempts = 0;
+      std::move(batch->handled.begin(), batch->handled.end(), std::back_inserter(progress.handled));
+      if (batch->stopped) break;
+      continue;
+    }
+    ++attempts;
+    const bool in_time = clock_.monotonic() - started < limits_.retry_budget;
+    if (!is_transient(batch.error().code) || attempts >= limits_.attempts_max || !in_time) {
+      progress.failure = std::move(batch.error());
+      break;
+    }
+    ++counters_.retries;
+    log_.debug("push", "a batch met a transient failure and is tried again: " + batch.error().message);
+    size = smaller(std::min(size, all.size() - done), attempts + 1 >= limits_.attempts_max);
+  }
+  return progress;
+}
+
+Result<PushHandler::Batch> PushHandler::run_batch(const Actor& actor, Mutations mutations, bool with_results,
+                                                  Progress& progress) {
+  auto opened = storage_.write(clock_.now());
+  if (!opened) return tl::unexpected(std::move(opened.error()));
+  PushTransaction transaction(*domain_, **opened, actor, clock_, limits_, log_);
+  Batch batch;
+  for (const protocol::PushMutation& mutation : mutations) {
+    auto handled = transaction.handle(mutation);
+    if (!handled) return tl::unexpected(std::move(handled.error()));
+    batch.stopped = stops_request(*handled, with_results);
+    batch.handled.push_back(std::move(*handled));
+    if (batch.stopped) break;
+  }
+  if (auto finished = transaction.finish(); !finished) return tl::unexpected(std::move(finished.error()));
+  for (const auto& [client_id, last] : transaction.sequences()) progress.sequences[client_id] = last;
+  if (transaction.clock_skew_ms()) progress.clock_skew_ms = transaction.clock_skew_ms();
+  opened->reset();
+  if (transaction.has_committed()) on_commit_(transaction.effects());
+  return batch;
+}
+
+void PushHandler::count(const HandledMutation& handled) {
+  switch (handled.result.status) {
+    case PushStatus::applied:
+      ++counters_.mutations_applied;
+      break;
+    case PushStatus::rejected:
+      ++counters_.mutations_rejected;
+      break;
+    case PushStatus::duplicate:
+      ++counters_.mutations_repeated;
+      break;
+    default:
+      break;
+  }
+}
+
+protocol::HttpResponse PushHandler::answer_with_results(const protocol::PushRequest& request, Progress progress) {
+  protocol::PushReply reply;
+  for (HandledMutation& handled : progress.handled) reply.results.push_back(std::move(handled.result));
+  if (progress.failure) {
+    // Logged as any storage failure is; the device only hears that it should come again.
+    const bool transient = is_transient(progress.failure->code);
+    storage_failure(*progress.failure, "push", limits_, log_);
+    protocol::PushResult result;
+    result.client_mutation_id = request.mutations[reply.results.size()].client_mutation_id;
+    result.status = PushStatus::retry;
+    result.code = transient ? "busy" : "internal";
+    result.error = transient ? "the server is busy; try again" : "the server failed; its log says why";
+    reply.results.push_back(std::move(result));
+  }
+  while (reply.results.size() < request.mutations.size()) {
+    protocol::PushResult result;
+    result.client_mutation_id = request.mutations[reply.results.size()].client_mutation_id;
+    reply.results.push_back(std::move(result));
+  }
+  if (progress.sequences.size() == 1) {
+    reply.last_mutation_id = progress.sequences.begin()->second;
+  } else {
+    reply.client_sequences = std::move(progress.sequences);
+  }
+  reply.clock_skew_ms = progress.clock_skew_ms;
+  return json_response(200, protocol::encode_push_reply(reply));
+}
+
+protocol::HttpResponse PushHandler::answer(const protocol::PushRequest& request, const Progress& progress) {
+  if (progress.failure) {
+    json::object extra;
+    extra["clientMutationId"] = request.mutations[progress.handled.size()].client_mutation_id;
+    return storage_failure(*progress.failure, "push", limits_, log_, extra);
+  }
+  if (!progress.handled.empty() && progress.handled.back().http_status != 200) {
+    const HandledMutation& failed = progress.handled.back();
+    json::object extra;
+    extra["clientMutationId"] = failed.result.client_mutation_id;
+    if (failed.last_mutation_id) extra["lastMutationId"] = number(*failed.last_mutation_id);
+    if (progress.clock_skew_ms) extra["clockSkewMs"] = *progress.clock_skew_ms;
+    return error_response(failed.http_status, failed.result.code, failed.result.error, extra);
+  }
+  json::array applied;
+  for (const HandledMutation& handled : progress.handled)
+    applied.emplace_back(std::string_view(handled.result.client_mutation_id));
+  json::object body;
+  body["applied"] = std::move(applied);
+  if (progress.sequences.size() == 1) body["lastMutationId"] = number(progress.sequences.begin()->second);
+  if (progress.sequences.size() > 1) {
+    json::object& sequences = body["clientSequences"].emplace_object();
+    for (const auto& [client_id, last] : progress.sequences) sequences[client_id] = number(last);
+  }
+  if (progress.clock_skew_ms) body["clockSkewMs"] = *progress.clock_skew_ms;
+  return json_response(200, to_text(body));
+}
+
+}  // namespace nizhal::server
