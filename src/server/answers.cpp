@@ -27,8 +27,8 @@ protocol::HttpResponse busy_response(const Limits& limits, const json::object& e
 
 bool is_transient(ErrorCode code) { return code == ErrorCode::busy || code == ErrorCode::disk_full; }
 
-protocol::HttpResponse storage_failure(const Error& error, std::string_view area, const Limits& limits,
-                                       const Log& log, const json::object& extra) {
+protocol::HttpResponse storage_failure(const Error& error, std::string_view area, const Limits& limits, const Log& log,
+                                       const json::object& extra) {
   log.write(error.code == ErrorCode::busy ? LogLevel::warning : LogLevel::error, area,
             fmt::format("storage failed ({}): {}", to_string(error.code), error.message));
   if (is_transient(error.code)) return busy_response(limits, extra);

@@ -21,7 +21,7 @@ protocol::HttpResponse busy_response(const Limits& limits, const json::object& e
 /// True for failures that pass by themselves: the other side is told to come again.
 bool is_transient(ErrorCode code);
 /// 503 for what passes, 500 for the rest; the storage's own words go to the log only. `area` is the stage.
-protocol::HttpResponse storage_failure(const Error& error, std::string_view area, const Limits& limits,
-                                       const Log& log, const json::object& extra = {});
+protocol::HttpResponse storage_failure(const Error& error, std::string_view area, const Limits& limits, const Log& log,
+                                       const json::object& extra = {});
 
 }  // namespace nizhal::server

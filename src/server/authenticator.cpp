@@ -75,8 +75,7 @@ Result<Credential> JwtAuthenticator::authenticate(std::string_view token, Timest
   if (token.size() > kTokenBytesMax) return unauthorized("the token is too long");
   const auto first_dot = token.find('.');
   const auto last_dot = token.rfind('.');
-  if (first_dot == std::string_view::npos || first_dot == last_dot ||
-      token.find('.', first_dot + 1) != last_dot)
+  if (first_dot == std::string_view::npos || first_dot == last_dot || token.find('.', first_dot + 1) != last_dot)
     return unauthorized("the token does not have three parts");
   const std::string_view signed_text = token.substr(0, last_dot);
   const std::string_view header_text = token.substr(0, first_dot);

@@ -15,8 +15,8 @@ constexpr std::string_view kNotAuthorized = "not_authorized";
 
 }  // namespace
 
-MutationRunner::MutationRunner(const CompiledDomain& domain, storage::WriteTransaction& transaction,
-                               const Actor& actor, std::string seed, Timestamp now, Log log)
+MutationRunner::MutationRunner(const CompiledDomain& domain, storage::WriteTransaction& transaction, const Actor& actor,
+                               std::string seed, Timestamp now, Log log)
     : domain_(domain),
       transaction_(transaction),
       actor_(actor),
@@ -304,8 +304,8 @@ std::int64_t MutationRunner::next_in_bucket(const TableDef& table, std::string_v
 
 std::string MutationRunner::new_id() { return derived_uuid(seed_, ids_given_++); }
 
-void MutationRunner::note_change(std::size_t index, const TableDef& table, const Value& key,
-                                 std::string_view operation, const Row* before, const Row* after) {
+void MutationRunner::note_change(std::size_t index, const TableDef& table, const Value& key, std::string_view operation,
+                                 const Row* before, const Row* after) {
   for (const Row* row : {before, after}) {
     if (!row) continue;
     for (const Bucket& bucket : domain_.buckets_of(index, *row)) effects_.buckets.insert(bucket.key);

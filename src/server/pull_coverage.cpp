@@ -31,8 +31,8 @@ Result<Wanted> wanted_buckets(const CompiledDomain& domain, const protocol::Pull
                               const std::vector<storage::Grant>& grants) {
   if (request.sync_rule) {
     const auto& rules = domain.domain().rules();
-    const bool known = std::any_of(rules.begin(), rules.end(),
-                                   [&](const auto& rule) { return rule->name == *request.sync_rule; });
+    const bool known =
+        std::any_of(rules.begin(), rules.end(), [&](const auto& rule) { return rule->name == *request.sync_rule; });
     if (!known) return failure(ErrorCode::bad_request, "syncRule names no sync rule: \"" + *request.sync_rule + "\"");
   }
   Wanted wanted;
@@ -77,7 +77,7 @@ std::map<std::string, std::string> current_fingerprints(const CompiledDomain& do
 
 /// What the device was filled with no longer fits the domain or the device.
 struct Differences {
-  bool rules = false;          // some table is in other buckets now than the device knows
+  bool rules = false;           // some table is in other buckets now than the device knows
   std::vector<bool> to_refill;  // by table: its columns are new to the device
 };
 

@@ -32,8 +32,7 @@ class PushHandler {
  public:
   /// `on_commit` is called after each commit, on the calling thread; it must not block.
   PushHandler(std::shared_ptr<const CompiledDomain> domain, storage::Storage& storage, Clock& clock,
-              const Limits& limits, Log log, Counters& counters,
-              std::function<void(const CommitEffects&)> on_commit);
+              const Limits& limits, Log log, Counters& counters, std::function<void(const CommitEffects&)> on_commit);
 
   /// Thread-safe; blocks on storage only.
   protocol::HttpResponse handle(const Actor& actor, const protocol::PushRequest& request);

@@ -99,8 +99,7 @@ Result<HandledMutation> PushTransaction::answer_handled(const PushMutation& muta
     return recorded_outcome(mutation, **record);
   }
   // The pair of the last id outlives its record.
-  if (*mutation.mutation_id == client.last_mutation_id &&
-      client.last_client_mutation_id != mutation.client_mutation_id)
+  if (*mutation.mutation_id == client.last_mutation_id && client.last_client_mutation_id != mutation.client_mutation_id)
     return cloned();
   // A burned id has no record of its own; its mutation may have one under the id that it ran with.
   const auto known = transaction_.mutation(actor_, mutation.client_mutation_id);
@@ -287,8 +286,7 @@ Result<void> PushTransaction::record(const PushMutation& mutation, const ClientR
   return audit(mutation, record.applied ? "applied" : record.code, decision.effects);
 }
 
-Result<void> PushTransaction::audit(const PushMutation& mutation, std::string outcome,
-                                    const MutationEffects& effects) {
+Result<void> PushTransaction::audit(const PushMutation& mutation, std::string outcome, const MutationEffects& effects) {
   storage::AuditRow row;
   row.user_id = actor_.user_id;
   row.owner_id = actor_.owner_id;

@@ -60,8 +60,8 @@ class PushTransaction {
   Result<HandledMutation> answer_handled(const protocol::PushMutation& mutation, const storage::ClientRecord& client);
   Result<HandledMutation> handle_next(const protocol::PushMutation& mutation, storage::ClientRecord* client);
   Result<Decision> decide(const protocol::PushMutation& mutation, storage::ClientRecord* client);
-  Result<Decision> run(const MutatorDef& mutator, const protocol::PushMutation& mutation,
-                       storage::ClientRecord* client, Timestamp now);
+  Result<Decision> run(const MutatorDef& mutator, const protocol::PushMutation& mutation, storage::ClientRecord* client,
+                       Timestamp now);
   Result<void> resolve_ids(const MutatorDef& mutator, const std::string& client_id, MutatorDef::Values& values);
   Result<std::optional<std::string>> refused_dependency(const protocol::PushMutation& mutation);
   std::optional<Timestamp> stamp(const protocol::PushMutation& mutation, storage::ClientRecord* client);

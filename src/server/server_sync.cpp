@@ -1,0 +1,285 @@
+#include "server/server_sync.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <atomic>
+#include <exception>
+#include <set>
+#include <utility>
+
+#include "base/json.hpp"
+#include "domain/contract.hpp"
+#include "protocol/pull.hpp"
+#include "protocol/push.hpp"
+#include "server/admin.hpp"
+#include "server/answers.hpp"
+#include "server/counters.hpp"
+#include "server/poker.hpp"
+#include "server/pull_handler.hpp"
+#include "server/push_handler.hpp"
+#include "server/rate_limiter.hpp"
+
+namespace nizhal::server {
+namespace {
+
+using protocol::HttpRequest;
+using protocol::HttpResponse;
+
+enum class Endpoint { pull, push, stream, contract, audit, stats, health, readiness };
+
+struct Route {
+  std::string_view path, method;
+  Endpoint endpoint;
+};
+constexpr std::array<Route, 8> kRoutes{{
+    {protocol::kPullPath, "POST", Endpoint::pull},
+    {protocol::kPushPath, "POST", Endpoint::push},
+    {protocol::kStreamPath, "GET", Endpoint::stream},
+    {"/nizhal/contract", "GET", Endpoint::contract},
+    {"/nizhal/audit", "GET", Endpoint::audit},
+    {"/nizhal/stats", "GET", Endpoint::stats},
+    {"/healthz", "GET", Endpoint::health},
+    {"/readyz", "GET", Endpoint::readiness},
+}};
+
+const Route* find_route(std::string_view path) {
+  for (const Route& route : kRoutes)
+    if (route.path == path) return &route;
+  return nullptr;
+}
+
+/// The text after "Bearer " (RFC 6750; the scheme's case does not matter); empty when there is none.
+std::string_view bearer(const HttpRequest& request) {
+  constexpr std::string_view kScheme = "bearer ";
+  const std::string_view header = request.header("authorization");
+  if (header.size() <= kScheme.size()) return {};
+  for (std::size_t i = 0; i < kScheme.size(); ++i) {
+    const char c = header[i];
+    if ((c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c) != kScheme[i]) return {};
+  }
+  return header.substr(kScheme.size());
+}
+
+HttpResponse unauthorized(std::string_view why) {
+  auto response = error_response(401, "unauthorized", why);
+  response.headers["www-authenticate"] = "Bearer";
+  return response;
+}
+
+HttpResponse not_found() { return error_response(404, "not_found", "there is nothing at this path"); }
+
+}  // namespace
+
+struct ServerSync::StreamTicket {
+  Poker::Subscription subscription;
+};
+
+struct ServerSync::State {
+  State(std::shared_ptr<const CompiledDomain> compiled, ServerOutside given, Limits configured)
+      : domain(std::move(compiled)),
+        outside(given),
+        limits(std::move(configured)),
+        contract_body(to_text(contract(*domain))),
+        rate_limiter(outside.clock, limits.requests_per_second, limits.request_burst, limits.rate_limited_actors_max),
+        poker(std::make_shared<Poker>(outside.storage, outside.clock, limits, outside.log)),
+        pull_handler(domain, outside.storage, outside.clock, limits),
+        push_handler(domain, outside.storage, outside.clock, limits, outside.log, counters,
+                     [this](const CommitEffects& effects) { committed(effects); }),
+        admin(outside.storage, limits, outside.log, counters) {}
+
+  void committed(const CommitEffects& effects) {
+    poker->expect(effects.version);
+    // The work may still wait when this server is gone; what it would poke is gone then too.
+    outside.executor.post([weak = std::weak_ptr<Poker>(poker), effects, log = outside.log] {
+      const auto alive = weak.lock();
+      if (!alive) return;
+      try {
+        alive->after_commit(effects);
+      } catch (const std::exception& error) {
+        log.error("poke", fmt::format("poking failed: {}", error.what()));
+      }
+    });
+  }
+
+  HttpResponse route(const HttpRequest& request);
+  HttpResponse pull(const Actor& actor, const HttpRequest& request);
+  HttpResponse push(const Actor& actor, const HttpRequest& request);
+  HttpResponse administer(Endpoint endpoint, const HttpRequest& request);
+  HttpResponse readiness();
+  /// Authentication, body size and rate limit, in this order: an answer, or the credential.
+  tl::expected<Credential, HttpResponse> admit(const HttpRequest& request, std::string_view token);
+
+  const std::shared_ptr<const CompiledDomain> domain;
+  const ServerOutside outside;
+  const Limits limits;
+  const std::string contract_body;
+  Counters counters;
+  std::atomic<bool> shutting_down{false};
+  RateLimiter rate_limiter;
+  const std::shared_ptr<Poker> poker;
+  PullHandler pull_handler;
+  PushHandler push_handler;
+  Admin admin;
+};
+
+tl::expected<Credential, HttpResponse> ServerSync::State::admit(const HttpRequest& request, std::string_view token) {
+  auto credential = outside.authenticator.authenticate(token, outside.clock.now());
+  if (!credential) return tl::unexpected(unauthorized(credential.error().message));
+  if (request.body.size() > limits.body_bytes_max)
+    return tl::unexpected(error_response(
+        413, "too_large", fmt::format("the body is larger than {} bytes; send less at once", limits.body_bytes_max)));
+  if (const auto wait = rate_limiter.admit(credential->actor)) {
+    auto response = error_response(429, "rate_limited", "too many requests; wait a little");
+    response.headers["retry-after"] = std::to_string(wait->count());
+    return tl::unexpected(std::move(response));
+  }
+  return std::move(*credential);
+}
+
+HttpResponse ServerSync::State::pull(const Actor& actor, const HttpRequest& request) {
+  ++counters.pulls;
+  const auto decoded = protocol::decode_pull_request(request.body);
+  if (!decoded) return error_response(400, "bad_request", decoded.error().message);
+  auto page = pull_handler.handle(actor, *decoded);
+  if (page) return json_response(200, std::move(*page));
+  if (page.error().code == ErrorCode::bad_request) return error_response(400, "bad_request", page.error().message);
+  return storage_failure(page.error(), "pull", limits, outside.log);
+}
+
+HttpResponse ServerSync::State::push(const Actor& actor, const HttpRequest& request) {
+  ++counters.pushes;
+  const DomainOptions& options = domain->domain().options();
+  const std::string_view sent = request.header(std::string(protocol::kContractVersionHeader));
+  const auto order = compare_versions(sent.empty() ? "0.0.0" : sent, options.min_client_version);
+  if (!order)
+    return error_response(400, "bad_request",
+                          fmt::format("{} must be dotted numbers, as in 1.2.0", protocol::kContractVersionHeader));
+  if (*order < 0) {
+    json::object extra;
+    extra["contractVersion"] = options.version;
+    extra["minClientVersion"] = options.min_client_version;
+    return error_response(426, "upgrade_required", "this app is too old to write; update it", extra);
+  }
+  const auto decoded = protocol::decode_push_request(request.body);
+  if (!decoded) return error_response(400, "bad_request", decoded.error().message);
+  if (shutting_down) return busy_response(limits);
+  return push_handler.handle(actor, *decoded);
+}
+
+HttpResponse ServerSync::State::administer(Endpoint endpoint, const HttpRequest& request) {
+  if (!admin.is_configured()) return not_found();
+  if (!admin.is_password(bearer(request))) return unauthorized("the admin password is needed as bearer token");
+  return endpoint == Endpoint::audit ? admin.audit(request) : admin.stats(poker->streams());
+}
+
+HttpResponse ServerSync::State::readiness() {
+  if (shutting_down) return busy_response(limits);
+  const auto mark = outside.storage.change_mark();
+  if (mark) return json_response(200, R"({"status":"ready"})");
+  outside.log.warning("storage", "not ready: " + mark.error().message);
+  return busy_response(limits);
+}
+
+HttpResponse ServerSync::State::route(const HttpRequest& request) {
+  const Route* route = find_route(request.path);
+  if (!route) return not_found();
+  const bool is_admin = route->endpoint == Endpoint::audit || route->endpoint == Endpoint::stats;
+  if (is_admin && !admin.is_configured()) return not_found();
+  if (request.method != route->method) {
+    auto response =
+        error_response(405, "method_not_allowed", fmt::format("{} takes {} only", route->path, route->method));
+    response.headers["allow"] = std::string(route->method);
+    return response;
+  }
+  switch (route->endpoint) {
+    case Endpoint::pull:
+    case Endpoint::push: {
+      const auto credential = admit(request, bearer(request));
+      if (!credential) return credential.error();
+      return route->endpoint == Endpoint::pull ? pull(credential->actor, request) : push(credential->actor, request);
+    }
+    case Endpoint::stream:
+      return error_response(400, "bad_request", "this path takes a WebSocket upgrade");
+    case Endpoint::contract:
+      return json_response(200, contract_body);
+    case Endpoint::audit:
+    case Endpoint::stats:
+      return administer(route->endpoint, request);
+    case Endpoint::health:
+      return json_response(200, R"({"status":"ok"})");
+    case Endpoint::readiness:
+      return readiness();
+  }
+  return not_found();
+}
+
+ServerSync::ServerSync(std::shared_ptr<const CompiledDomain> domain, ServerOutside outside, Limits limits)
+    : state_(std::make_unique<State>(std::move(domain), std::move(outside), std::move(limits))) {}
+
+ServerSync::~ServerSync() = default;
+
+HttpResponse ServerSync::handle(const HttpRequest& request) {
+  std::string why = "an exception of unknown type";
+  try {
+    return state_->route(request);
+  } catch (const std::exception& error) {
+    why = error.what();
+  } catch (...) {
+  }
+  state_->outside.log.error("server", fmt::format("{} {} failed: {}", request.method, request.path, why));
+  return error_response(500, "internal", "the server failed; its log says why");
+}
+
+bool ServerSync::is_immediate(const HttpRequest& request) const {
+  const Route* route = find_route(request.path);
+  if (!route || request.method != route->method) return true;
+  return route->endpoint == Endpoint::contract || route->endpoint == Endpoint::health ||
+         route->endpoint == Endpoint::stream;
+}
+
+tl::expected<std::shared_ptr<ServerSync::StreamTicket>, HttpResponse> ServerSync::authorize_stream(
+    const HttpRequest& request) {
+  if (request.path != protocol::kStreamPath) return tl::unexpected(not_found());
+  std::string_view token = bearer(request);
+  if (const auto it = request.query.find("token"); token.empty() && it != request.query.end()) token = it->second;
+  const auto credential = state_->admit(request, token);
+  if (!credential) return tl::unexpected(credential.error());
+  if (state_->shutting_down || state_->poker->streams() >= state_->limits.streams_max)
+    return tl::unexpected(busy_response(state_->limits));
+
+  std::optional<std::set<std::string>> requested;
+  const auto [first, last] = request.query.equal_range("bucket");
+  for (auto it = first; it != last; ++it) {
+    if (!requested) requested.emplace();
+    requested->insert(it->second);
+  }
+  auto subscription = state_->poker->subscribe(credential->actor, credential->expires, requested);
+  if (!subscription)
+    return tl::unexpected(storage_failure(subscription.error(), "poke", state_->limits, state_->outside.log));
+  if (requested) {
+    for (const std::string& key : *requested)
+      if (!subscription->granted.contains(key))
+        return tl::unexpected(error_response(403, "bucket_not_allowed", "bucket not allowed"));
+  }
+  return std::make_shared<StreamTicket>(StreamTicket{std::move(*subscription)});
+}
+
+StreamId ServerSync::open_stream(std::shared_ptr<StreamTicket> ticket, std::shared_ptr<StreamPeer> peer) {
+  return state_->poker->open(std::move(ticket->subscription), std::move(peer));
+}
+
+void ServerSync::stream_frame(StreamId stream, std::string_view text) { state_->poker->frame(stream, text); }
+
+void ServerSync::close_stream(StreamId stream) { state_->poker->close(stream); }
+
+void ServerSync::tick() { state_->poker->look(); }
+
+Result<storage::GcReport> ServerSync::gc() {
+  const auto retention = std::chrono::duration_cast<std::chrono::microseconds>(state_->limits.retention);
+  return state_->outside.storage.gc(Timestamp{state_->outside.clock.now().microseconds - retention.count()});
+}
+
+void ServerSync::begin_shutdown() { state_->shutting_down = true; }
+
+}  // namespace nizhal::server
