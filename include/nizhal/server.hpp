@@ -37,8 +37,8 @@ struct RateLimit {
 
 struct ServerOptions {
   Domain domain;
-  StorageOptions storage;
-  AuthOptions auth;
+  StorageOptions storage{};
+  AuthOptions auth{};
   std::size_t body_bytes_max = 1 << 20;
   std::size_t pull_limit_default = 1'000;
   std::size_t pull_limit_max = 10'000;

@@ -20,8 +20,8 @@
 namespace nizhal::cli {
 
 struct SpawnOptions {
-  std::vector<std::pair<std::string, std::string>> environment;  // added to this process's own, or replacing it
-  std::string directory;                                         // empty: this process's
+  std::vector<std::pair<std::string, std::string>> environment{};  // added to this process's own, or replacing it
+  std::string directory{};                                         // empty: this process's
   bool own_group = false;  // its own process group: a Ctrl-C at the terminal does not reach it
 };
 

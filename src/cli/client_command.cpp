@@ -1,0 +1,145 @@
+// `nizhal client`: its options, and the store that its commands work on.
+#include "cli/client_command.hpp"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <system_error>
+
+#include "cli/domain_library.hpp"
+#include "cli/output.hpp"
+#include "cli/parse.hpp"
+#include "cli/token_payload.hpp"
+#include "cli/variables.hpp"
+
+namespace nizhal::cli {
+
+Result<Store> open_client_store(const Globals& globals, const ClientOptions& options) {
+  std::string token = options.token;
+  if (token.empty()) {
+    auto from_environment = read_variable("NIZHAL_TOKEN");
+    if (!from_environment) return tl::unexpected(from_environment.error());
+    token = std::move(*from_environment);
+  }
+  Actor actor;
+  if (!token.empty()) {
+    auto decoded = actor_of_token(token);
+    if (!decoded) return tl::unexpected(decoded.error());
+    actor = std::move(*decoded);
+  }
+  std::error_code ignored;
+  if (token.empty() && !std::filesystem::exists(options.store, ignored))
+    return failure(ErrorCode::usage,
+                   fmt::format("{} is a new store, and nothing says whose; give --token T (or NIZHAL_TOKEN) the first "
+                               "time, as printed by `nizhal token --user U --owner O`",
+                               options.store));
+  auto domain = load_domain(options.domain);
+  if (!domain) return tl::unexpected(domain.error());
+
+  return open_store({.path = options.store,
+                     .domain = std::move(*domain),
+                     .actor = std::move(actor),
+                     .server = options.server,
+                     .token = [token] { return token; },
+                     .start_online = false,
+                     .log = [sink = make_log_sink(globals.log, LogLevel::warning)](
+                                std::string_view level,
+                                std::string_view message) { sink(parse_log_level(level), "client", message); }});
+}
+
+namespace {
+
+struct Words {
+  ClientOptions client;
+  std::string name, args, sql, timeout = "10m";
+  std::int64_t dead_letter = 0;
+};
+
+using Run = int (*)(const Globals&, Store&, const Words&);
+
+int run_mutate(const Globals& globals, Store& store, const Words& words) {
+  if (words.name == "-" && words.args.empty()) return client_mutate_lines(globals, store);
+  return client_mutate(globals, store, words.name, words.args.empty() ? "{}" : words.args);
+}
+
+int run_sync(const Globals& globals, Store& store, const Words& words) {
+  const auto timeout = parse_duration(words.timeout);
+  if (!timeout) return fail("client sync", kUsage, "--timeout: " + timeout.error().message);
+  return client_sync(globals, store, *timeout);
+}
+
+}  // namespace
+
+void add_client_command(const Commands& commands) {
+  CLI::App* client = commands.app.add_subcommand("client", "A device in the terminal, the tool to debug with");
+  auto words = std::make_shared<Words>();
+  client->add_option("--domain", words->client.domain, "The domain's shared library")->required();
+  client->add_option("--store", words->client.store, "The device's file, created when absent")->required();
+  client->add_option("--server", words->client.server, "http://HOST:PORT; kept in the store at first open");
+  client->add_option("--token", words->client.token,
+                     "The bearer token (or NIZHAL_TOKEN); its actor is kept at first open");
+  client->require_subcommand(1);
+  client->fallthrough();
+  client->footer(
+      "A new store needs --token, and --server to sync; later both may be left out. Only sync touches the\n"
+      "network. An expired token still allows local work.");
+
+  const auto add = [&commands, words](CLI::App* parent, const std::string& name, const std::string& help, Run run) {
+    CLI::App* command = parent->add_subcommand(name, help);
+    command->fallthrough();
+    command->callback([command, &globals = commands.globals, &action = commands.action, words, run, name] {
+      // The innermost command decides: a parent's callback runs as well.
+      if (!command->get_subcommands().empty()) return;
+      action = [&globals, words, run, name]() -> int {
+        auto store = open_client_store(globals, words->client);
+        if (!store) return fail("client " + name, store.error());
+        return run(globals, *store, *words);
+      };
+    });
+    return command;
+  };
+
+  CLI::App* mutate =
+      add(client, "mutate", "Run a mutator here and put it in the outbox; never touches the network", run_mutate);
+  mutate->add_option("NAME", words->name, "The mutator; - reads `NAME JSON` lines from standard input")->required();
+  mutate->add_option("JSON", words->args, "Its arguments, one JSON object");
+
+  CLI::App* sync = add(client, "sync", "Push and pull until nothing is pending, or until it fails", run_sync);
+  sync->add_option("--timeout", words->timeout, "How long to try: 30s, 10m")->capture_default_str();
+
+  CLI::App* query = add(
+      client, "query", "Run read-only SQL over the device's tables",
+      [](const Globals& globals, Store& store, const Words& given) { return client_query(globals, store, given.sql); });
+  query->add_option("SQL", words->sql, "One statement that reads")->required();
+
+  add(client, "status", "Show what is pending, what failed, and when it last synced",
+      [](const Globals& globals, Store& store, const Words&) { return client_status(globals, store); });
+  add(client, "outbox", "List the mutations that wait for the server",
+      [](const Globals& globals, Store& store, const Words&) { return client_outbox(globals, store); });
+
+  CLI::App* dead_letters =
+      add(client, "dead-letters", "List what the server refused, with the reason",
+          [](const Globals& globals, Store& store, const Words&) { return client_dead_letters(globals, store); });
+  dead_letters->require_subcommand(0, 1);
+  CLI::App* retry = add(dead_letters, "retry", "Put one back into the outbox",
+                        [](const Globals& globals, Store& store, const Words& given) {
+                          return client_retry(globals, store, given.dead_letter, nullptr);
+                        });
+  retry->add_option("ID", words->dead_letter, "Its id in the list")->required();
+  CLI::App* edit = add(dead_letters, "edit", "Put one back into the outbox with other arguments",
+                       [](const Globals& globals, Store& store, const Words& given) {
+                         return client_retry(globals, store, given.dead_letter, &given.args);
+                       });
+  edit->add_option("ID", words->dead_letter, "Its id in the list")->required();
+  edit->add_option("JSON", words->args, "All arguments, one JSON object")->required();
+  CLI::App* discard =
+      add(dead_letters, "discard", "Drop one for good", [](const Globals& globals, Store& store, const Words& given) {
+        return client_discard(globals, store, given.dead_letter);
+      });
+  discard->add_option("ID", words->dead_letter, "Its id in the list")->required();
+}
+
+}  // namespace nizhal::cli

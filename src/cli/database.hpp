@@ -1,0 +1,22 @@
+// A server's database, for the commands that work beside a running server.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <nizhal/domain.hpp>
+#include <nizhal/result.hpp>
+
+#include "base/log.hpp"
+#include "storage/storage.hpp"
+
+namespace nizhal::cli {
+
+/// `--db` as given, else NIZHAL_DB. Errors: usage when neither is there.
+Result<std::string> database_url(const std::string& given);
+
+/// Opens a database that exists, as it is: nothing is created or changed. Errors: usage, io_error (no such file),
+/// invalid_domain, and the storage's.
+Result<std::unique_ptr<storage::Storage>> open_database(const std::string& url, Domain domain, Log log);
+
+}  // namespace nizhal::cli

@@ -1,0 +1,243 @@
+// `nizhal inspect`: what a store file holds, read without opening it as a device: nothing syncs, nothing is written.
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "base/bytes.hpp"
+#include "cli/command.hpp"
+#include "cli/output.hpp"
+#include "protocol/cursor.hpp"
+#include "query/to_sql.hpp"
+#include "sqlite/connection.hpp"
+
+namespace nizhal::cli {
+
+namespace {
+
+// mutation_id → mutationId, as the other commands and the wire name things.
+std::string camel_case(std::string_view name) {
+  std::string out;
+  bool upper = false;
+  for (const char c : name) {
+    if (c == '_') {
+      upper = true;
+    } else {
+      out += upper && c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+      upper = false;
+    }
+  }
+  return out;
+}
+
+json::value column_value(const sqlite::Statement& row, int column, const std::string& name) {
+  switch (sqlite3_column_type(row.handle(), column)) {
+    case SQLITE_NULL:
+      return nullptr;
+    case SQLITE_INTEGER:
+      return row.integer(column);
+    case SQLITE_FLOAT:
+      return row.real(column);
+    case SQLITE_BLOB:
+      return json::value(json::string(to_base64(row.blob(column).bytes)));
+    default:
+      if (name == "args" || name == "depends_on" || name == "before") return json_or_text(row.text(column));
+      return json::value(json::string(row.text(column)));
+  }
+}
+
+Result<json::array> all_rows(sqlite::Connection& file, const std::string& sql) {
+  auto statement = file.prepare(sql);
+  if (!statement) return tl::unexpected(statement.error());
+  json::array rows;
+  while (true) {
+    const auto has_row = statement->step();
+    if (!has_row) return tl::unexpected(has_row.error());
+    if (!*has_row) return rows;
+    json::object row;
+    for (int i = 0; i < statement->column_count(); ++i) {
+      const std::string name = statement->column_name(i);
+      row[camel_case(name)] = column_value(*statement, i, name);
+    }
+    rows.push_back(std::move(row));
+  }
+}
+
+json::value decoded_cursor(const std::string& text) {
+  if (text.empty()) return nullptr;
+  const auto cursor = protocol::decode_cursor(text);
+  if (!cursor) return json::object{{"error", "this version cannot decode it"}, {"text", text}};
+  json::object buckets;
+  for (const auto& [key, bucket] : cursor->buckets) {
+    json::object backfill;
+    for (const auto& [table, last_key] : bucket.backfill)
+      backfill[table] = last_key ? json::value(json::string(*last_key)) : json::value();
+    buckets[key] = json::object{{"gain", number(bucket.gain)},
+                                {"removalsAfter", number(bucket.removals_after)},
+                                {"backfill", std::move(backfill)}};
+  }
+  json::object fingerprints;
+  for (const auto& [table, fingerprint] : cursor->fingerprints) fingerprints[table] = fingerprint;
+  return json::object{{"epoch", cursor->epoch},
+                      {"position", number(cursor->position)},
+                      {"buckets", std::move(buckets)},
+                      {"fingerprints", std::move(fingerprints)},
+                      {"rowsBackfilled", cursor->rows_backfilled},
+                      {"rowsTotal", cursor->rows_total}};
+}
+
+std::uint64_t size_of(const std::string& path) {
+  std::error_code absent;
+  const auto size = std::filesystem::file_size(path, absent);
+  return absent ? 0 : size;
+}
+
+Result<json::object> read_store(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error))
+    return failure(ErrorCode::io_error, fmt::format("{}: there is no such file", path));
+  auto opened = sqlite::Connection::open(path, {.read_only = true, .create = false});
+  if (!opened) return tl::unexpected(opened.error());
+  sqlite::Connection& file = **opened;
+  const auto is_store = file.query_integer(
+      "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('nizhal_outbox', 'nizhal_undo')");
+  if (!is_store) return tl::unexpected(is_store.error());
+  if (is_store->value_or(0) != 2)
+    return failure(ErrorCode::bad_request, fmt::format("{}: this is no store of a device; inspect takes the file that "
+                                                       "`nizhal client --store` or open_store made",
+                                                       path));
+  // One snapshot, should the device write meanwhile.
+  if (auto begun = file.execute("BEGIN"); !begun) return tl::unexpected(begun.error());
+
+  const auto meta_rows = all_rows(file, "SELECT key, value FROM nizhal_meta");
+  const auto outbox = all_rows(file, "SELECT * FROM nizhal_outbox ORDER BY ordinal");
+  const auto undo = all_rows(file, "SELECT * FROM nizhal_undo ORDER BY ordinal");
+  const auto dead_letters = all_rows(file, "SELECT * FROM nizhal_dead_letter ORDER BY id");
+  const auto staged = file.query_integer("SELECT count(*) FROM nizhal_staged");
+  const auto integrity = all_rows(file, "PRAGMA integrity_check(20)");
+  const auto table_names = all_rows(file,
+                                    "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB 'nizhal_*' "
+                                    "AND name NOT GLOB 'sqlite_*' ORDER BY name");
+  for (const auto* part : {&meta_rows, &outbox, &undo, &dead_letters, &integrity, &table_names})
+    if (!*part) return tl::unexpected(part->error());
+  if (!staged) return tl::unexpected(staged.error());
+
+  std::map<std::string, std::string> meta;
+  for (const json::value& row : *meta_rows)
+    meta[std::string(string_member(row, "key").value_or(""))] = string_member(row, "value").value_or("");
+  json::object tables;
+  for (const json::value& row : *table_names) {
+    const std::string name(string_member(row, "name").value_or(""));
+    const auto count = file.query_integer("SELECT count(*) FROM " + quote_identifier(name));
+    if (!count) return tl::unexpected(count.error());
+    tables[name] = count->value_or(0);
+  }
+  json::array problems;
+  for (const json::value& row : *integrity) {
+    const std::string_view text = string_member(row, "integrityCheck").value_or("");
+    if (text != "ok") problems.emplace_back(text);
+  }
+
+  return json::object{{"file", path},
+                      {"domain", text_or_null(meta["domain"])},
+                      {"format", text_or_null(meta["format"])},
+                      {"clientId", text_or_null(meta["client_id"])},
+                      {"actor", meta["actor"].empty() ? json::value() : json_or_text(meta["actor"])},
+                      {"server", text_or_null(meta["server"])},
+                      {"lastSynced", text_or_null(meta["last_synced"])},
+                      {"cursor", decoded_cursor(meta["cursor"])},
+                      {"outbox", *outbox},
+                      {"undo", *undo},
+                      {"deadLetters", *dead_letters},
+                      {"stagedPages", staged->value_or(0)},
+                      {"tables", std::move(tables)},
+                      {"fileBytes", size_of(path)},
+                      {"walBytes", size_of(path + "-wal")},
+                      {"integrity", problems.empty() ? json::value("ok") : json::value(std::move(problems))}};
+}
+
+std::string shown(const json::value* value) {
+  if (!value || value->is_null()) return "none";
+  if (const auto* text = value->if_string()) return std::string(*text);
+  return to_text(*value);
+}
+
+void print_rows(const std::string& title, const json::value* rows, const std::vector<std::string>& columns) {
+  const json::array* array = rows ? rows->if_array() : nullptr;
+  if (!array) return;
+  print_line("\n" + bold(title) + fmt::format(" ({})", array->size()));
+  if (array->empty()) return;
+  SqlResult table;
+  table.columns = columns;
+  for (const json::value& row : *array) {
+    auto& cells = table.rows.emplace_back();
+    for (const std::string& column : columns) {
+      const json::value* cell = member(row, column);
+      if (const auto whole = cell ? as_integer(*cell) : std::nullopt) {
+        cells.emplace_back(*whole);
+      } else {
+        cells.emplace_back(cell && cell->is_null() ? std::string("-") : shown(cell));
+      }
+    }
+  }
+  print_line(rows_as_table(table).text());
+}
+
+void print_for_people(const json::object& store) {
+  const auto line = [&](std::string_view name, std::string_view field) {
+    print_line(fmt::format("{:<14}{}", name, shown(store.if_contains(field))));
+  };
+  const auto integer = [&](std::string_view field) {
+    const json::value* value = store.if_contains(field);
+    return static_cast<std::uint64_t>(value ? as_integer(*value).value_or(0) : 0);
+  };
+  line("file", "file");
+  print_line(fmt::format("{:<14}{}, write-ahead log {}", "size", readable_bytes(integer("fileBytes")),
+                         readable_bytes(integer("walBytes"))));
+  const bool is_sound = shown(store.if_contains("integrity")) == "ok";
+  print_line(fmt::format("{:<14}{}", "integrity", is_sound ? green("ok") : red(shown(store.if_contains("integrity")))));
+  line("domain", "domain");
+  line("actor", "actor");
+  line("client id", "clientId");
+  line("server", "server");
+  line("last synced", "lastSynced");
+  line("cursor", "cursor");
+  line("tables", "tables");
+  print_line(fmt::format("{:<14}{}", "staged pages", integer("stagedPages")));
+  print_rows("outbox", store.if_contains("outbox"),
+             {"ordinal", "mutationId", "clientMutationId", "name", "args", "attempts", "covered", "lastError"});
+  print_rows("undo", store.if_contains("undo"), {"ordinal", "tableName", "key", "before"});
+  print_rows("dead letters", store.if_contains("deadLetters"), {"id", "name", "args", "code", "message"});
+}
+
+int run(const Globals& globals, const std::string& path) {
+  const auto store = read_store(path);
+  if (!store) return fail("inspect", kUnusable, store.error().message);
+  if (globals.json) {
+    print_json(*store);
+  } else {
+    print_for_people(*store);
+  }
+  return shown(store->if_contains("integrity")) == "ok" ? kDone : kNo;
+}
+
+}  // namespace
+
+void add_inspect_command(const Commands& commands) {
+  CLI::App* command = commands.app.add_subcommand("inspect", "Read a device's store file without syncing it");
+  auto path = std::make_shared<std::string>();
+  command->add_option("FILE", *path, "The store")->required();
+  command->footer("Exit 1 when the integrity check finds damage, 4 when the file is no store.");
+  command->fallthrough();
+  command->callback([&globals = commands.globals, &action = commands.action, path] {
+    action = [&globals, path] { return run(globals, *path); };
+  });
+}
+
+}  // namespace nizhal::cli

@@ -1,0 +1,139 @@
+// See serve_options.hpp.
+#include "cli/serve_options.hpp"
+
+#include <fmt/format.h>
+
+#include <sstream>
+
+#define TOML_EXCEPTIONS 0
+#include <toml++/toml.h>
+
+#include "base/json.hpp"
+#include "cli/files.hpp"
+
+namespace nizhal::cli {
+
+ServeSettings::ServeSettings()
+    : all{{"domain", "", "The domain's shared library"},
+          {"db", "", "The database: sqlite:PATH (or NIZHAL_DB)"},
+          {"listen", "127.0.0.1:4000", "HOST:PORT to listen on; port 0 takes any that is free"},
+          {"realtime", "in-process", "How pokes travel: in-process"},
+          {"seed", "", "An SQL script to run before listening"},
+          {"retention", "30d", "How long tombstones, mutation records and audit rows are kept; at least 1h"},
+          {"rate-limit", "0", "Requests per actor: 20/s, 600/m; 0 is off"},
+          {"body-max", "1MiB", "The largest request body"},
+          {"workers", "4", "Threads for storage work and mutators"},
+          {"queue-max", "1024", "Requests that may wait for a worker; more are answered 503"},
+          {"pull-limit", "1000", "Rows of a page when the device names no limit"},
+          {"pull-limit-max", "10000", "Rows of a page at most"}} {}
+
+Setting& ServeSettings::operator[](std::string_view name) {
+  for (Setting& setting : all)
+    if (setting.name == name) return setting;
+  return all.front();
+}
+
+const std::string& ServeSettings::value(std::string_view name) const {
+  return const_cast<ServeSettings&>(*this)[name].value;
+}
+
+Result<void> apply_config_file(const std::string& path, ServeSettings& settings) {
+  const auto text = read_file(path);
+  if (!text) return tl::unexpected(text.error());
+  const toml::parse_result parsed = toml::parse(*text, path);
+  const auto wrong = [&](std::size_t line, std::string_view what) {
+    return failure(ErrorCode::usage, fmt::format("{}:{}: {}", path, line, what));
+  };
+  if (!parsed) return wrong(parsed.error().source().begin.line, parsed.error().description());
+
+  for (const auto& [key, node] : parsed.table()) {
+    const std::string name(key.str());
+    const std::size_t line = key.source().begin.line;
+    Setting* setting = nullptr;
+    for (Setting& candidate : settings.all)
+      if (candidate.name == name) setting = &candidate;
+    if (!setting) {
+      if (name.find("secret") != std::string::npos || name.find("password") != std::string::npos)
+        return wrong(line, fmt::format("\"{}\": secrets do not belong in this file; set NIZHAL_JWT_SECRET_FILE or "
+                                       "NIZHAL_ADMIN_PASSWORD_FILE",
+                                       name));
+      std::string known;
+      for (const Setting& one : settings.all) known += (known.empty() ? "" : ", ") + one.name;
+      return wrong(line, fmt::format("there is no setting \"{}\"; the settings are: {}", name, known));
+    }
+    std::string value;
+    if (const auto* as_text = node.as_string()) {
+      value = as_text->get();
+    } else if (const auto* as_number = node.as_integer()) {
+      value = fmt::format("{}", as_number->get());
+    } else if (const auto* as_real = node.as_floating_point()) {
+      value = fmt::format("{}", as_real->get());
+    } else {
+      return wrong(line, fmt::format("\"{}\" takes a text or a number", name));
+    }
+    if (!setting->is_given) setting->value = std::move(value);
+  }
+  return {};
+}
+
+Result<ServePlan> plan_of(const ServeSettings& settings) {
+  ServePlan plan;
+  std::optional<Error> first;
+  // Takes a parsed value, or keeps the first error with the option's name before it.
+  const auto take = [&](std::string_view name, auto result, auto use) {
+    if (result) {
+      use(std::move(*result));
+    } else if (!first) {
+      first = Error{result.error().code, fmt::format("--{}: {}", name, result.error().message)};
+    }
+  };
+  const auto count = [&](std::string_view name, std::size_t& target) {
+    take(name, parse_count(settings.value(name)), [&](std::size_t number) { target = number; });
+  };
+
+  take("db", parse_db(settings.value("db")), [&](std::string path) { plan.server.storage = sqlite_storage(path); });
+  take("listen", parse_address(settings.value("listen")), [&](Address address) { plan.address = std::move(address); });
+  take("body-max", parse_bytes(settings.value("body-max")),
+       [&](std::size_t bytes) { plan.server.body_bytes_max = bytes; });
+  take("rate-limit", parse_rate(settings.value("rate-limit")),
+       [&](const RateLimit& limit) { plan.server.rate_limit = limit; });
+  take("retention", parse_duration(settings.value("retention")), [&](std::chrono::milliseconds retention) {
+    plan.server.retention = std::chrono::duration_cast<std::chrono::hours>(retention);
+  });
+  count("workers", plan.server.workers);
+  count("queue-max", plan.server.queue_max);
+  count("pull-limit", plan.server.pull_limit_default);
+  count("pull-limit-max", plan.server.pull_limit_max);
+  if (first) return tl::unexpected(*first);
+
+  if (plan.server.retention < std::chrono::hours(1))
+    return failure(ErrorCode::usage,
+                   "--retention: a server keeps at least 1h, else devices would start afresh all the "
+                   "time; `nizhal gc --retention 0s` prunes once");
+  if (settings.value("realtime") != "in-process")
+    return failure(ErrorCode::usage,
+                   fmt::format("--realtime: \"{}\" is not in this version; it has in-process, for one "
+                               "server on one database",
+                               settings.value("realtime")));
+  return plan;
+}
+
+std::string as_toml(const ServeSettings& settings) {
+  std::string out;
+  for (const Setting& setting : settings.all) {
+    if (setting.value.empty()) continue;
+    std::ostringstream value;
+    value << toml::value<std::string>(setting.value);
+    out += fmt::format("{}{} = {}", out.empty() ? "" : "\n", setting.name, value.str());
+  }
+  return out;
+}
+
+std::string as_json(const ServeSettings& settings) {
+  json::object object;
+  for (const Setting& setting : settings.all)
+    if (!setting.value.empty()) object[setting.name] = setting.value;
+  return to_text(object);
+}
+
+}  // namespace nizhal::cli
