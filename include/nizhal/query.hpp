@@ -76,6 +76,8 @@ Condition ge(std::string column, const T& operand) {
 inline Condition is_null(std::string column) {
   return Condition{std::move(column), Comparison::is_null, Value{}, true};
 }
+/// For literals, which would otherwise also fit is_null(const Value&).
+inline Condition is_null(const char* column) { return is_null(std::string(column)); }
 inline Condition is_not_null(std::string column) {
   return Condition{std::move(column), Comparison::is_not_null, Value{}, true};
 }

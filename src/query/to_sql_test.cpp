@@ -1,0 +1,196 @@
+#include "query/to_sql.hpp"
+
+#include <limits>
+
+#include <gtest/gtest.h>
+
+namespace nizhal {
+namespace {
+
+TableDef items() {
+  TableDef table;
+  table.name = "items";
+  table.key = "id";
+  table.columns = {{"id", ColumnType::text, false, {}},       {"name", ColumnType::text, true, {}},
+                   {"count", ColumnType::integer, false, {}}, {"price", ColumnType::numeric, true, {}},
+                   {"at", ColumnType::timestamp, false, {}},  {"done", ColumnType::boolean, false, {}},
+                   {"ref", ColumnType::uuid, true, {}},       {"day", ColumnType::date, true, {}},
+                   {"weight", ColumnType::real, true, {}},    {"extra", ColumnType::json, true, {}},
+                   {"data", ColumnType::blob, true, {}}};
+  return table;
+}
+
+const TableDef kItems = items();
+
+std::string conditions(Dialect dialect, const std::vector<Condition>& list) {
+  std::vector<SqlParameter> parameters;
+  const auto sql = conditions_sql(dialect, kItems, list, parameters);
+  return sql ? *sql : std::string("error: ") + sql.error().message;
+}
+
+SqlText query(Dialect dialect, const QuerySpec& spec, std::string_view extra = {}) {
+  const auto sql = query_sql(dialect, spec, extra);
+  return sql ? *sql : SqlText{"error: " + sql.error().message, {}};
+}
+
+QuerySpec spec_of(std::vector<Condition> list = {}, std::vector<Order> order = {}) {
+  QuerySpec spec;
+  spec.table = &kItems;
+  spec.conditions = std::move(list);
+  spec.order = std::move(order);
+  return spec;
+}
+
+/// A table of one column, for texts that fit on a line.
+TableDef keys_only() {
+  TableDef table;
+  table.name = "k";
+  table.key = "id";
+  table.columns = {{"id", ColumnType::text, false, {}}};
+  return table;
+}
+
+TEST(ToSql, IdentifiersAndTextAreQuoted) {
+  EXPECT_EQ(quote_identifier("a\"b"), "\"a\"\"b\"");
+  EXPECT_EQ(quote_text("it's"), "'it''s'");
+  EXPECT_EQ(column_list(keys_only()), "\"id\"");
+  EXPECT_EQ(column_list(items(), "t").substr(0, 16), "t.\"id\", t.\"name\"");
+}
+
+TEST(ToSql, NoConditionsAreTrue) {
+  EXPECT_EQ(conditions(Dialect::sqlite, {}), "1");
+  EXPECT_EQ(conditions(Dialect::postgres, {}), "true");
+}
+
+TEST(ToSql, ConditionsAreJoinedAndNumbered) {
+  const std::vector<Condition> list = {eq("name", "x"), ge("count", 3), is_null("price"), ne("done", true)};
+  EXPECT_EQ(conditions(Dialect::sqlite, list), R"("name" = ?1 AND "count" >= ?2 AND "price" IS NULL AND "done" <> ?3)");
+  EXPECT_EQ(conditions(Dialect::postgres, list),
+            R"("name" COLLATE "C" = $1 AND "count" >= $2 AND "price" IS NULL AND "done" <> $3)");
+}
+
+TEST(ToSql, ParametersGoOnAfterThoseThatAreThere) {
+  std::vector<SqlParameter> parameters(2);
+  const auto sql = conditions_sql(Dialect::sqlite, kItems, {eq("name", "x")}, parameters);
+  ASSERT_TRUE(sql);
+  EXPECT_EQ(*sql, "\"name\" = ?3");
+  ASSERT_EQ(parameters.size(), 3U);
+  EXPECT_EQ(parameters[2].value, Value(std::string("x")));
+  EXPECT_EQ(parameters[2].type, ColumnType::text);
+}
+
+TEST(ToSql, AComparisonWithNullIsFalse) {
+  EXPECT_EQ(conditions(Dialect::sqlite, {eq("name", std::nullopt)}), "0");
+  EXPECT_EQ(conditions(Dialect::postgres, {ne("name", std::nullopt)}), "false");
+}
+
+TEST(ToSql, NumericsCompareByTheDecimalCollationInSqlite) {
+  EXPECT_EQ(conditions(Dialect::sqlite, {lt("price", Numeric{"1.5"})}), R"("price" COLLATE nizhal_decimal < ?1)");
+  EXPECT_EQ(conditions(Dialect::postgres, {lt("price", Numeric{"1.5"})}), R"("price" < $1)");
+}
+
+TEST(ToSql, OperandsTakeTheFormOfTheirColumn) {
+  std::vector<SqlParameter> parameters;
+  const Timestamp far{std::numeric_limits<std::int64_t>::max()};
+  ASSERT_TRUE(conditions_sql(Dialect::postgres, kItems,
+                             {eq("price", 3), eq("price", "1e2"), eq("weight", 2),
+                              eq("ref", "ABCDEFAB-0000-0000-0000-000000000000"), le("at", far), eq("count", 1LL << 40)},
+                             parameters));
+  EXPECT_EQ(parameters[0].value, Value(std::string("3")));
+  EXPECT_EQ(parameters[1].value, Value(std::string("100")));
+  EXPECT_EQ(parameters[2].value, Value(2.0));
+  EXPECT_EQ(parameters[3].value, Value(std::string("abcdefab-0000-0000-0000-000000000000")));
+  EXPECT_EQ(parameters[4].value, Value(parse_iso8601("9999-12-31T23:59:59.999999Z")->microseconds));
+  EXPECT_EQ(parameters[5].type, ColumnType::bigint);
+}
+
+TEST(ToSql, UnknownColumnsAndWrongOperandsAreNamed) {
+  std::vector<SqlParameter> parameters;
+  const auto unknown = conditions_sql(Dialect::sqlite, kItems, {eq("nam", "x")}, parameters);
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().code, ErrorCode::invalid_args);
+  EXPECT_NE(unknown.error().message.find("table items has no column nam"), std::string::npos);
+  const auto wrong = [](const Condition& condition) { return conditions(Dialect::sqlite, {condition}); };
+  for (const Condition& condition :
+       {eq("name", 1), eq("count", "1"), eq("count", 1.5), eq("count", true), eq("done", 1), eq("weight", "1"),
+        eq("weight", std::numeric_limits<double>::quiet_NaN()), eq("price", 1.5), eq("price", "x"), eq("at", "2026"),
+        eq("ref", "x"), eq("day", "2026-02-30"), eq("day", "2026-2-3"), eq("extra", "{}"), eq("data", "x"),
+        eq("name", Blob{{1}})}) {
+    const std::string message = wrong(condition);
+    EXPECT_NE(message.find("column items." + condition.column + " is "), std::string::npos) << message;
+  }
+}
+
+TEST(ToSql, AQueryIsOrderedWithTiesByKey) {
+  const TableDef table = keys_only();
+  QuerySpec spec;
+  spec.table = &table;
+  EXPECT_EQ(query(Dialect::sqlite, spec).text, R"(SELECT "id" FROM "k" WHERE 1 ORDER BY "id")");
+  EXPECT_EQ(query(Dialect::postgres, spec).text, R"(SELECT "id" FROM "k" WHERE true ORDER BY "id" COLLATE "C")");
+  spec.order = {{"id", Direction::descending}};
+  EXPECT_EQ(query(Dialect::sqlite, spec, "a OR b").text,
+            R"(SELECT "id" FROM "k" WHERE 1 AND (a OR b) ORDER BY "id" DESC)");
+}
+
+TEST(ToSql, NullsComeFirstInBothDialects) {
+  const auto order = [](Dialect dialect) {
+    const std::string text = query(dialect, spec_of({}, {{"price", Direction::ascending},
+                                                         {"name", Direction::descending},
+                                                         {"count", Direction::ascending}}))
+                                 .text;
+    return text.substr(text.find("ORDER BY"));
+  };
+  EXPECT_EQ(order(Dialect::sqlite), R"(ORDER BY "price" COLLATE nizhal_decimal, "name" DESC, "count", "id")");
+  EXPECT_EQ(order(Dialect::postgres),
+            R"(ORDER BY "price" NULLS FIRST, "name" COLLATE "C" DESC NULLS LAST, "count", "id" COLLATE "C")");
+}
+
+TEST(ToSql, LimitAndOffsetAreParameters) {
+  const auto tail = [](Dialect dialect, std::optional<std::size_t> limit, std::size_t offset) {
+    QuerySpec spec = spec_of({eq("name", "x")});
+    spec.limit = limit;
+    spec.offset = offset;
+    const SqlText sql = query(dialect, spec);
+    std::string text = sql.text.substr(sql.text.find(" ORDER BY"));
+    for (const SqlParameter& parameter : sql.parameters)
+      if (const auto* number = std::get_if<std::int64_t>(&parameter.value)) text += " " + std::to_string(*number);
+    return text.substr(text.find_first_of("LO", 10));
+  };
+  EXPECT_EQ(tail(Dialect::sqlite, 5, 0), "LIMIT ?2 5");
+  EXPECT_EQ(tail(Dialect::sqlite, 5, 7), "LIMIT ?2 OFFSET ?3 5 7");
+  EXPECT_EQ(tail(Dialect::sqlite, std::nullopt, 7), "LIMIT -1 OFFSET ?2 7");
+  EXPECT_EQ(tail(Dialect::sqlite, std::numeric_limits<std::size_t>::max(), 0), "LIMIT ?2 9223372036854775807");
+}
+
+TEST(ToSql, OrderingByWhatHasNoOrderIsRefused) {
+  EXPECT_NE(query(Dialect::sqlite, spec_of({}, {{"extra", Direction::ascending}})).text.find("has no order"),
+            std::string::npos);
+  EXPECT_NE(query(Dialect::sqlite, spec_of({}, {{"nothing", Direction::ascending}})).text.find("no column nothing"),
+            std::string::npos);
+}
+
+TEST(ToSql, LiteralsAreWrittenAsTheDialectStoresThem) {
+  const auto sqlite = [](ColumnType type, const Value& value) { return sql_literal(Dialect::sqlite, type, value); };
+  const auto postgres = [](ColumnType type, const Value& value) { return sql_literal(Dialect::postgres, type, value); };
+  EXPECT_EQ(sqlite(ColumnType::text, Value{}), "NULL");
+  EXPECT_EQ(sqlite(ColumnType::boolean, true), "1");
+  EXPECT_EQ(postgres(ColumnType::boolean, false), "false");
+  EXPECT_EQ(sqlite(ColumnType::bigint, std::numeric_limits<std::int64_t>::min()), "-9223372036854775808");
+  EXPECT_EQ(sqlite(ColumnType::timestamp, std::int64_t{0}), "'1970-01-01T00:00:00.000000Z'");
+  EXPECT_EQ(sqlite(ColumnType::real, 1.0), "1.0");
+  EXPECT_EQ(sqlite(ColumnType::real, std::int64_t{2}), "2.0");
+  EXPECT_EQ(sqlite(ColumnType::real, 1e300), "1e+300");
+  EXPECT_EQ(sqlite(ColumnType::real, -std::numeric_limits<double>::infinity()), "-9e999");
+  EXPECT_EQ(postgres(ColumnType::real, std::numeric_limits<double>::infinity()), "'Infinity'::float8");
+  EXPECT_EQ(sqlite(ColumnType::numeric, std::int64_t{5}), "'5'");
+  EXPECT_EQ(sqlite(ColumnType::text, std::string("it's")), "'it''s'");
+  EXPECT_EQ(sqlite(ColumnType::blob, Blob{{0, 255}}), "X'00ff'");
+  EXPECT_EQ(postgres(ColumnType::blob, Blob{{0, 255}}), "'\\x00ff'::bytea");
+}
+
+TEST(ToSql, AQueryWithoutATableIsABugThatIsReported) {
+  EXPECT_EQ(query_sql(Dialect::sqlite, QuerySpec{}).error().code, ErrorCode::internal);
+}
+
+}  // namespace
+}  // namespace nizhal
