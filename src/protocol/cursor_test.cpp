@@ -2,10 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <charconv>
-#include <cstdlib>
-#include <cstring>
-#include <iostream>
 #include <limits>
 #include <span>
 #include <string>
@@ -14,19 +10,10 @@
 
 #include "base/bytes.hpp"
 #include "base/environment.hpp"
+#include "base/test_seed.hpp"
 
 namespace nizhal::protocol {
 namespace {
-
-std::uint64_t test_seed() {
-  std::uint64_t seed = 0;
-  if (const char* text = std::getenv("NIZHAL_SEED"))
-    std::from_chars(text, text + std::strlen(text), seed);
-  else
-    seed = system_random().next();
-  std::cout << "seed " << seed << " (NIZHAL_SEED=" << seed << " repeats this run)\n";
-  return seed;
-}
 
 std::string random_text(Random& random, std::size_t length_max) {
   static constexpr std::string_view kPieces[] = {"a",  "Z", "9", "/", "%", "\"", "\\",
