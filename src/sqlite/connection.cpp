@@ -82,7 +82,9 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& path, co
     flags |= SQLITE_OPEN_READWRITE | (options.create ? SQLITE_OPEN_CREATE : 0);
   }
   const std::string doing = fmt::format("opening {}", path);
-  const int code = sqlite3_open_v2(path.c_str(), &connection->database_, flags, nullptr);
+  // Debian's SQLite takes any name that begins like a URI for one, whatever the flags say.
+  const std::string file = path.starts_with("file:") ? "./" + path : path;
+  const int code = sqlite3_open_v2(file.c_str(), &connection->database_, flags, nullptr);
   if (code != SQLITE_OK) {
     const char* reason = connection->database_ ? sqlite3_errmsg(connection->database_) : sqlite3_errstr(code);
     return tl::unexpected(make_error(code, doing, reason));
