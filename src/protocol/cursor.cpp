@@ -24,6 +24,7 @@ namespace {
 constexpr std::int64_t kCursorVersion = 1;
 constexpr std::size_t kChecksumBytes = 8;
 constexpr std::size_t kCursorBytesMax = std::size_t{1} << 20;  // of text; a pull's body has the same bound by default
+constexpr std::uint64_t kCountMax = std::uint64_t{1} << 53;    // rows
 constexpr std::size_t kNameBytesMax = 4'096;                   // epoch, table names, fingerprints
 
 void append_version(std::string& out, Version version) {
@@ -95,6 +96,9 @@ bool read_number(const json::value& value, std::uint64_t& out) {
   return true;
 }
 
+/// Rows to count with: far from overflow, whatever is added later.
+bool read_count(const json::value& value, std::uint64_t& out) { return read_number(value, out) && out <= kCountMax; }
+
 bool read_version(const json::value& value, Version& out) {
   std::uint64_t read = 0;
   if (!read_number(value, read)) return false;
@@ -156,8 +160,8 @@ bool read_document(const json::object& document, Cursor& out) {
   if (const json::value* counts = document.if_contains("n")) {
     ++known;
     const json::array* pair = counts->if_array();
-    if (pair == nullptr || pair->size() != 2 || !read_number((*pair)[0], out.rows_backfilled) ||
-        !read_number((*pair)[1], out.rows_total))
+    if (pair == nullptr || pair->size() != 2 || !read_count((*pair)[0], out.rows_backfilled) ||
+        !read_count((*pair)[1], out.rows_total))
       return false;
   }
   return document.size() == known;
