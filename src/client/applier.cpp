@@ -1,0 +1,246 @@
+#include "client/applier.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+
+#include "client/base_rows.hpp"
+#include "client/outbox.hpp"
+#include "client/puller.hpp"
+#include "client/rebase.hpp"
+#include "client/tuning.hpp"
+
+namespace nizhal::client::applier {
+namespace {
+
+using PullApplied = LocalStore::PullApplied;
+
+std::uint64_t count_rows(const protocol::PullPage& page) {
+  std::uint64_t rows = page.tombstoned.size() + page.removed.size();
+  for (const protocol::ChangedTable& changed : page.changed) rows += changed.rows.size();
+  return rows;
+}
+
+/// What the device knows of who used a mutation id: empty when it knows nothing.
+Result<std::string> sent_under(StoreState& state, std::int64_t mutation_id) {
+  const Meta& meta = *state.meta;
+  if (mutation_id == meta.integer(meta_key::kConfirmedId)) return meta.get(meta_key::kConfirmedClientId);
+  auto select = state.connection->prepare("SELECT client_mutation_id FROM nizhal_sent WHERE mutation_id = ?1");
+  if (!select) return tl::unexpected(select.error());
+  select->bind(1, mutation_id);
+  auto row = select->step();
+  if (!row) return tl::unexpected(row.error());
+  return *row ? std::string(select->text(0)) : std::string();
+}
+
+/// What a page's `lastMutationId` says about this device.
+enum class Confirmation {
+  nothing,   // the same as before
+  covers,    // more of this device's mutations are in the snapshot
+  clone,     // somebody else sends under this client id (S19)
+  restored,  // the server knows less than it once confirmed (S19)
+};
+Result<Confirmation> judge(StoreState& state, const protocol::PullPage& page) {
+  if (!page.last_mutation_id) return Confirmation::nothing;
+  const Meta& meta = *state.meta;
+  const auto last = static_cast<std::int64_t>(number(*page.last_mutation_id));
+  const std::int64_t confirmed = meta.integer(meta_key::kConfirmedId);
+  if (last > meta.integer(meta_key::kLastGiven)) return Confirmation::clone;
+  if (page.last_client_mutation_id && last > 0) {
+    auto known = sent_under(state, last);
+    if (!known) return tl::unexpected(known.error());
+    if (!known->empty() && *known != *page.last_client_mutation_id) return Confirmation::clone;
+  }
+  if (last < confirmed) return Confirmation::restored;
+  return last > confirmed ? Confirmation::covers : Confirmation::nothing;
+}
+
+Result<void> cover(StoreState& state, std::int64_t last, const std::string& last_client_mutation_id) {
+  auto mark = state.connection->prepare("UPDATE nizhal_outbox SET covered = 1 WHERE mutation_id <= ?1");
+  if (!mark) return tl::unexpected(mark.error());
+  mark->bind(1, last);
+  if (auto done = mark->run(); !done) return done;
+  if (auto done = state.connection->execute("DELETE FROM nizhal_outbox WHERE covered = 1 AND outcome_known = 1"); !done)
+    return done;
+  auto forget = state.connection->prepare("DELETE FROM nizhal_sent WHERE mutation_id <= ?1");
+  if (!forget) return tl::unexpected(forget.error());
+  forget->bind(1, last);
+  if (auto done = forget->run(); !done) return done;
+  if (auto kept = state.meta->set(meta_key::kConfirmedId, last); !kept) return kept;
+  return state.meta->set(meta_key::kConfirmedClientId, last_client_mutation_id);
+}
+
+/// In the transaction of a complete pull, while the app's tables are the base.
+Result<void> settle(StoreState& state, const protocol::PullPage& page, PullApplied& applied) {
+  auto confirmation = judge(state, page);
+  if (!confirmation) return tl::unexpected(confirmation.error());
+  const std::string last_client_mutation_id = page.last_client_mutation_id.value_or("");
+  switch (*confirmation) {
+    case Confirmation::nothing:
+      return {};
+    case Confirmation::covers: {
+      const auto last = static_cast<std::int64_t>(number(*page.last_mutation_id));
+      auto known = sent_under(state, last);
+      if (!known) return tl::unexpected(known.error());
+      return cover(state, last, known->empty() ? last_client_mutation_id : *known);
+    }
+    case Confirmation::clone:
+      applied.identity_changed = true;
+      return take_new_client_id(state);
+    case Confirmation::restored:
+      return renumber_after(state, *page.last_mutation_id, last_client_mutation_id);
+  }
+  return {};
+}
+
+Result<void> note_server_time(StoreState& state, const protocol::PullPage& page) {
+  if (!page.server_time || page.server_time->microseconds == 0) return {};
+  Meta& meta = *state.meta;
+  const std::int64_t offset = (page.server_time->microseconds - state.clock.now().microseconds) / 1000;
+  if (std::llabs(offset - meta.integer(meta_key::kClockOffset)) > kClockCorrectionMs) {
+    if (auto kept = meta.set(meta_key::kClockOffset, offset); !kept) return kept;
+  }
+  return meta.set(meta_key::kServerTime, to_iso8601(*page.server_time));
+}
+
+/// The base changed by `pages`, with everything pending undone before and run again after.
+template <class Pages>
+Result<void> rebase_over(StoreState& state, Pages pages) {
+  if (auto done = undo_pending(state); !done) return done;
+  if (auto done = pages(); !done) return done;
+  return rerun_pending(state);
+}
+
+/// Applies pages one after the other, keeping account of what is covered.
+class PageSequence {
+ public:
+  explicit PageSequence(StoreState& state)
+      : state_(state), covered_(base_rows::parse_keys(state.meta->get(meta_key::kBuckets))) {}
+  Result<void> add(const protocol::PullPage& page, bool starts_over) {
+    if (starts_over) {
+      if (auto done = base_rows::wipe(state_); !done) return done;
+      covered_.clear();
+    }
+    return base_rows::apply(state_, page, covered_);
+  }
+  Result<void> finish() {
+    const std::string text = base_rows::keys_text(covered_);
+    if (text == state_.meta->get(meta_key::kBuckets)) return {};
+    return state_.meta->set(meta_key::kBuckets, text);
+  }
+
+ private:
+  StoreState& state_;
+  base_rows::BucketKeys covered_;
+};
+
+Result<void> move_to(StoreState& state, const protocol::PullPage& page, SyncState sync_state) {
+  Meta& meta = *state.meta;
+  if (auto kept = meta.set(meta_key::kCursor, page.cursor); !kept) return kept;
+  if (auto kept = meta.set(meta_key::kEpoch, page.epoch); !kept) return kept;
+  if (auto kept = meta.set(meta_key::kSyncState, to_string(sync_state)); !kept) return kept;
+  if (page.has_more) return {};
+  if (auto kept = meta.set(meta_key::kLastSynced, to_iso8601(state.now())); !kept) return kept;
+  return note_server_time(state, page);
+}
+
+/// Nothing came but a new cursor, and nothing is settled by it.
+Result<bool> is_idle(StoreState& state, const protocol::PullPage& page) {
+  if (page.has_more || count_rows(page) > 0 || !page.removed_buckets.empty()) return false;
+  const Meta& meta = *state.meta;
+  if (parse_sync_state(meta.get(meta_key::kSyncState)) != SyncState::done || page.epoch != meta.get(meta_key::kEpoch))
+    return false;
+  if (page.buckets) {
+    const base_rows::BucketKeys keys(page.buckets->begin(), page.buckets->end());
+    if (base_rows::keys_text(keys) != meta.get(meta_key::kBuckets)) return false;
+  }
+  auto staged = puller::has_staged(state);
+  if (!staged) return tl::unexpected(staged.error());
+  if (*staged) return false;
+  auto confirmation = judge(state, page);
+  if (!confirmation) return tl::unexpected(confirmation.error());
+  if (*confirmation != Confirmation::nothing) return false;
+  if (!page.server_time || page.server_time->microseconds == 0) return true;
+  const std::int64_t offset = (page.server_time->microseconds - state.clock.now().microseconds) / 1000;
+  return std::llabs(offset - meta.integer(meta_key::kClockOffset)) <= kClockCorrectionMs;
+}
+
+/// Keeps the cursor in memory, and writes it down when the last write is long ago.
+Result<void> move_idle(StoreState& state, const protocol::PullPage& page) {
+  state.meta->set_lazy(meta_key::kCursor, page.cursor);
+  state.meta->set_lazy(meta_key::kLastSynced, to_iso8601(state.now()));
+  const std::int64_t since_us = state.clock.monotonic().count() - state.last_write_us;
+  if (since_us < kCursorWriteMs * 1000) return {};
+  return in_transaction(state, [] { return Result<void>(); });
+}
+
+}  // namespace
+
+Result<PullApplied> apply_page(StoreState& state, const protocol::PullRequest& sent, const protocol::PullPage& page) {
+  PullApplied applied;
+  auto expected = puller::position(state);
+  if (!expected) return tl::unexpected(expected.error());
+  // An answer to a question that is no longer the question: the next pull asks the right one.
+  if (sent.cursor != *expected) return applied;
+
+  const SyncState sync_state = parse_sync_state(state.meta->get(meta_key::kSyncState));
+  const bool starts_over = page.cursor_reset || (sent.cursor.empty() && sync_state != SyncState::empty);
+  const std::string& epoch = state.meta->get(meta_key::kEpoch);
+  if (!starts_over && !sent.cursor.empty() && !epoch.empty() && page.epoch != epoch) {
+    // Another generation of the server that took the cursor all the same: only a fresh start is sure to be whole.
+    state.log.warning("pull", "the server's epoch changed: pulling everything again");
+    auto restarted = in_transaction(state, [&]() -> Result<void> {
+      if (auto done = puller::drop_staged(state); !done) return done;
+      // The state stays what it is: the fresh start is staged, so nothing that is shown disappears before it is here.
+      if (auto kept = state.meta->set(meta_key::kSyncState, to_string(SyncState::done)); !kept) return kept;
+      return state.meta->set(meta_key::kCursor, "");
+    });
+    if (!restarted) return tl::unexpected(restarted.error());
+    return applied;
+  }
+
+  applied.rows = count_rows(page);
+  applied.progress = page.progress;
+  auto staged = puller::has_staged(state);
+  if (!staged) return tl::unexpected(staged.error());
+  const bool in_place = !starts_over && !*staged && sync_state != SyncState::done;
+  auto idle = is_idle(state, page);
+  if (!idle) return tl::unexpected(idle.error());
+
+  auto done = [&]() -> Result<void> {
+    if (!starts_over && *idle) return move_idle(state, page);
+    if (page.has_more && !in_place) {
+      return in_transaction(state, [&]() -> Result<void> {
+        if (auto kept = puller::stage(state, page, starts_over); !kept) return kept;
+        return state.meta->set(meta_key::kSyncState, to_string(SyncState::done));
+      });
+    }
+    return in_transaction(state, [&]() -> Result<void> {
+      return rebase_over(state, [&]() -> Result<void> {
+        PageSequence sequence(state);
+        if (*staged && !starts_over) {
+          auto replayed = puller::for_each_staged(state, [&](const protocol::PullPage& earlier, bool over) {
+            return sequence.add(earlier, over);
+          });
+          if (!replayed) return replayed;
+        }
+        if (auto added = sequence.add(page, starts_over); !added) return added;
+        if (auto finished = sequence.finish(); !finished) return finished;
+        if (*staged) {
+          if (auto dropped = puller::drop_staged(state); !dropped) return dropped;
+        }
+        if (auto moved = move_to(state, page, page.has_more ? SyncState::running : SyncState::done); !moved)
+          return moved;
+        return page.has_more ? Result<void>() : settle(state, page, applied);
+      });
+    });
+  }();
+  if (!done) return tl::unexpected(done.error());
+  applied.complete = !page.has_more;
+  auto wanted = outbox::has_covered_unknown(state);
+  if (!wanted) return tl::unexpected(wanted.error());
+  applied.outcome_wanted = *wanted;
+  return applied;
+}
+
+}  // namespace nizhal::client::applier

@@ -1,0 +1,208 @@
+#include "client/local_store.hpp"
+
+#include <fmt/format.h>
+
+#include "client/applier.hpp"
+#include "client/dead_letters.hpp"
+#include "client/identity.hpp"
+#include "client/mutate.hpp"
+#include "client/outbox.hpp"
+#include "client/puller.hpp"
+#include "client/pusher.hpp"
+#include "client/rebase.hpp"
+#include "client/sql_reader.hpp"
+#include "client/store_schema.hpp"
+#include "client/store_state.hpp"
+#include "sqlite/table_sql.hpp"
+
+namespace nizhal::client {
+namespace {
+
+Result<void> open_file(StoreState& state) {
+  sqlite::OpenOptions options;
+  options.full_sync = state.options.durability == Durability::Full;
+  auto connection = sqlite::Connection::open(state.options.path, options);
+  if (!connection) return tl::unexpected(connection.error());
+  state.meta.reset();
+  state.connection = std::move(*connection);
+  if (auto prepared = prepare_control_tables(state); !prepared) return prepared;
+  state.load_from_meta();
+  return {};
+}
+
+/// The file is this actor's after this, or the store is not opened (S9).
+Result<void> settle_identity(StoreState& state) {
+  auto match = identity::match(state);
+  if (!match) return tl::unexpected(match.error());
+  if (*match == identity::Match::same) return {};
+  if (state.options.other_actor == OtherActor::Refuse)
+    return failure(ErrorCode::identity_mismatch,
+                   fmt::format("\"{}\" belongs to {}, not to {}; open another file, or say that it may be archived or "
+                               "discarded",
+                               state.options.path, identity::describe(state.actor),
+                               identity::describe(state.options.actor)));
+  // Closing the last connection writes everything into the one file.
+  state.meta.reset();
+  state.connection.reset();
+  const auto moved = state.options.other_actor == OtherActor::Archive
+                         ? identity::archive(state.options.path, state.clock.now(), state.log)
+                         : identity::discard(state.options.path, state.log);
+  if (!moved) return moved;
+  return open_file(state);
+}
+
+}  // namespace
+
+LocalStore::LocalStore(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+LocalStore::~LocalStore() {
+  const std::lock_guard lock(state_->mutex);
+  if (!state_->meta || !state_->meta->has_lazy()) return;
+  // The cursor of idle pulls. Losing it would only cost repeats, so a full disk is no reason to complain loudly.
+  if (auto kept = in_transaction(*state_, [] { return Result<void>(); }); !kept)
+    state_->log.info("storage", "the cursor was not written at close: " + kept.error().message);
+}
+
+Result<std::unique_ptr<LocalStore>> LocalStore::open(LocalStoreOptions options, Clock& clock, Random& random, Log log) {
+  auto state = std::make_unique<State>(std::move(options), clock, random, std::move(log));
+  if (auto opened = open_file(*state); !opened) return tl::unexpected(opened.error());
+  if (auto settled = settle_identity(*state); !settled) return tl::unexpected(settled.error());
+  auto prepared = in_transaction(*state, [&]() -> Result<void> {
+    if (auto tables = prepare_app_tables(*state); !tables) return tables;
+    return identity::remember(*state);
+  });
+  if (!prepared) return tl::unexpected(prepared.error());
+  return std::unique_ptr<LocalStore>(new LocalStore(std::move(state)));
+}
+
+const CompiledDomain& LocalStore::domain() const { return state_->domain(); }
+
+Actor LocalStore::actor() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->actor;
+}
+
+std::string LocalStore::server() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->meta->get(meta_key::kServer);
+}
+
+std::string LocalStore::client_id() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->meta->get(meta_key::kClientId);
+}
+
+Result<Ticket> LocalStore::mutate(std::string_view name, const MutatorDef::Values& values,
+                                  const MutateOptions& options) {
+  const std::lock_guard lock(state_->mutex);
+  return client::mutate(*state_, name, values, options);
+}
+
+Result<std::vector<Row>> LocalStore::query(const QuerySpec& query) {
+  const std::lock_guard lock(state_->mutex);
+  if (!query.table) return failure(ErrorCode::usage, "a query without a table");
+  QuerySpec own = query;
+  own.table = state_->domain().domain().find_table(query.table->name);
+  if (!own.table)
+    return failure(ErrorCode::not_found, fmt::format("domain \"{}\" has no table \"{}\"",
+                                                     state_->domain().domain().name(), query.table->name));
+  return sqlite::select_rows(*state_->connection, own);
+}
+
+Result<SqlResult> LocalStore::sql(std::string_view text) {
+  const std::lock_guard lock(state_->reader_mutex);
+  return read_sql(*state_, text);
+}
+
+Result<std::vector<PendingMutation>> LocalStore::outbox() {
+  const std::lock_guard lock(state_->mutex);
+  auto entries = outbox::list(*state_, outbox::Which::all);
+  if (!entries) return tl::unexpected(entries.error());
+  std::vector<PendingMutation> pending;
+  for (outbox::Entry& entry : *entries) {
+    if (entry.is_skip()) continue;
+    PendingMutation mutation;
+    mutation.client_mutation_id = std::move(entry.client_mutation_id);
+    if (entry.mutation_id) mutation.mutation_id = number(*entry.mutation_id);
+    mutation.name = std::move(entry.name);
+    mutation.args = std::move(entry.args);
+    mutation.attempts = static_cast<std::uint64_t>(entry.attempts);
+    mutation.last_error = std::move(entry.last_error);
+    mutation.covered = entry.covered;
+    pending.push_back(std::move(mutation));
+  }
+  return pending;
+}
+
+Result<std::vector<DeadLetter>> LocalStore::dead_letters() {
+  const std::lock_guard lock(state_->mutex);
+  return dead_letters::list(*state_);
+}
+
+Result<Ticket> LocalStore::retry(std::int64_t dead_letter, std::optional<std::string_view> args) {
+  const std::lock_guard lock(state_->mutex);
+  return in_transaction(*state_, [&] { return dead_letters::retry(*state_, dead_letter, args); });
+}
+
+Result<void> LocalStore::discard(std::int64_t dead_letter) {
+  const std::lock_guard lock(state_->mutex);
+  return in_transaction(*state_, [&] { return dead_letters::discard(*state_, dead_letter); });
+}
+
+Result<LocalStore::Counts> LocalStore::counts() {
+  const std::lock_guard lock(state_->mutex);
+  auto pending = state_->connection->query_integer(
+      fmt::format("SELECT count(*) FROM nizhal_outbox WHERE name <> '{}'", protocol::kSkip));
+  if (!pending) return tl::unexpected(pending.error());
+  auto dead = state_->connection->query_integer("SELECT count(*) FROM nizhal_dead_letter");
+  if (!dead) return tl::unexpected(dead.error());
+  Counts counts;
+  counts.pending = static_cast<std::uint64_t>(pending->value_or(0));
+  counts.dead_letters = static_cast<std::uint64_t>(dead->value_or(0));
+  return counts;
+}
+
+std::optional<Timestamp> LocalStore::last_synced() {
+  const std::lock_guard lock(state_->mutex);
+  return parse_iso8601(state_->meta->get(meta_key::kLastSynced));
+}
+
+std::int64_t LocalStore::clock_offset_ms() {
+  const std::lock_guard lock(state_->mutex);
+  return state_->meta->integer(meta_key::kClockOffset);
+}
+
+Result<protocol::PushRequest> LocalStore::next_push(std::size_t mutations_max, std::size_t body_bytes_max) {
+  const std::lock_guard lock(state_->mutex);
+  return pusher::next_push(*state_, mutations_max, body_bytes_max);
+}
+
+Result<LocalStore::PushSettled> LocalStore::settle_push(const protocol::PushRequest& sent,
+                                                        const protocol::PushReply& reply) {
+  const std::lock_guard lock(state_->mutex);
+  return pusher::settle(*state_, sent, reply);
+}
+
+Result<void> LocalStore::note_push_failure(const protocol::PushRequest& sent, std::string_view reason) {
+  const std::lock_guard lock(state_->mutex);
+  return pusher::note_failure(*state_, sent, reason);
+}
+
+Result<void> LocalStore::dead_letter(std::string_view client_mutation_id, std::string_view code,
+                                     std::string_view message) {
+  const std::lock_guard lock(state_->mutex);
+  return pusher::give_up(*state_, client_mutation_id, code, message);
+}
+
+Result<protocol::PullRequest> LocalStore::next_pull(std::size_t limit) {
+  const std::lock_guard lock(state_->mutex);
+  return puller::next_pull(*state_, limit);
+}
+
+Result<LocalStore::PullApplied> LocalStore::apply_page(const protocol::PullRequest& sent,
+                                                       const protocol::PullPage& page) {
+  const std::lock_guard lock(state_->mutex);
+  return applier::apply_page(*state_, sent, page);
+}
+
+}  // namespace nizhal::client

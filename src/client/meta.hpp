@@ -1,0 +1,62 @@
+// nizhal_meta: the device's few facts that are not rows, as text by name. Read once, cached, written through.
+//
+// The fact that must not break: what the cache says inside a transaction is undone with it (reload after a rollback).
+// Lazy facts (the cursor of an idle pull) may be lost by a crash: losing them only costs repeats.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include <nizhal/result.hpp>
+
+#include "sqlite/connection.hpp"
+
+namespace nizhal::client {
+
+namespace meta_key {
+inline constexpr std::string_view kFormat = "format";        // version of the control tables
+inline constexpr std::string_view kDomain = "domain";        // its name
+inline constexpr std::string_view kClientId = "client_id";   // a UUID; new after a clone was noticed (S19)
+inline constexpr std::string_view kActor = "actor";          // JSON {userId, ownerId, claims}
+inline constexpr std::string_view kServer = "server";        // address
+inline constexpr std::string_view kSchema = "schema";        // JSON: the app tables as they are in this file
+inline constexpr std::string_view kDeclared = "declared";    // JSON: tables and fingerprints of the domain last opened with
+inline constexpr std::string_view kCursor = "cursor";                // of the last applied page
+inline constexpr std::string_view kStagedCursor = "staged_cursor";   // of the last staged page
+inline constexpr std::string_view kEpoch = "epoch";
+inline constexpr std::string_view kBuckets = "covered_buckets";      // JSON array of bucket keys
+inline constexpr std::string_view kSyncState = "first_sync";         // see SyncState
+inline constexpr std::string_view kLastGiven = "last_given_mutation_id";
+inline constexpr std::string_view kConfirmedId = "last_confirmed_mutation_id";
+inline constexpr std::string_view kConfirmedClientId = "last_confirmed_client_mutation_id";
+inline constexpr std::string_view kLastHlc = "last_hlc";
+inline constexpr std::string_view kClockOffset = "clock_offset_ms";
+inline constexpr std::string_view kServerTime = "last_server_time";
+inline constexpr std::string_view kLastSynced = "last_synced";
+}  // namespace meta_key
+
+class Meta {
+ public:
+  explicit Meta(sqlite::Connection& connection) : connection_(&connection) {}
+  [[nodiscard]] Result<void> load();
+  /// Empty when absent.
+  const std::string& get(std::string_view key) const;
+  /// 0 when absent or no number.
+  std::int64_t integer(std::string_view key) const;
+  [[nodiscard]] Result<void> set(std::string_view key, std::string_view value);
+  [[nodiscard]] Result<void> set(std::string_view key, std::int64_t value);
+  /// Kept in memory until the next flush.
+  void set_lazy(std::string_view key, std::string_view value);
+  bool has_lazy() const { return !lazy_.empty(); }
+  [[nodiscard]] Result<void> flush();
+
+ private:
+  [[nodiscard]] Result<void> write(std::string_view key, std::string_view value);
+  sqlite::Connection* connection_;
+  std::map<std::string, std::string, std::less<>> values_;
+  std::map<std::string, std::string, std::less<>> lazy_;
+};
+
+}  // namespace nizhal::client

@@ -1,0 +1,279 @@
+#include "client/mutation_run.hpp"
+
+#include <fmt/format.h>
+
+#include "base/json.hpp"
+#include "domain/arguments_codec.hpp"
+#include "domain/value_json.hpp"
+#include "sqlite/table_sql.hpp"
+
+namespace nizhal::client {
+namespace {
+
+/// What the server calls the row, when it gave it another key (S7).
+Result<std::optional<std::string>> mapped_key(StoreState& state, std::string_view table, std::string_view client_key,
+                                              std::string_view only_of_mutation) {
+  auto select = state.connection->prepare(
+      "SELECT server_key FROM nizhal_id_map WHERE table_name = ?1 AND client_key = ?2 AND (?3 = '' OR "
+      "client_mutation_id = ?3)");
+  if (!select) return tl::unexpected(select.error());
+  select->bind_text(1, table).bind_text(2, client_key).bind_text(3, only_of_mutation);
+  auto row = select->step();
+  if (!row) return tl::unexpected(row.error());
+  if (!*row) return std::optional<std::string>();
+  return std::optional<std::string>(select->text(0));
+}
+
+/// Arguments that name rows under this device's ids name them under the server's. The mutation that made the row
+/// itself makes it under the server's id too, so that what depends on it still finds it.
+Result<void> resolve_ids(StoreState& state, const MutatorDef& mutator, const outbox::Entry& entry,
+                         MutatorDef::Values& values) {
+  for (std::size_t i = 0; i < mutator.arguments.size() && i < values.size(); ++i) {
+    const ArgumentDef& argument = mutator.arguments[i];
+    const bool names_row = !argument.references.empty();
+    const std::string& table_name = names_row ? argument.references : argument.new_id_of;
+    if (table_name.empty() || is_null(values[i])) continue;
+    auto key = mapped_key(state, table_name, key_text(values[i]), names_row ? "" : entry.client_mutation_id);
+    if (!key) return tl::unexpected(key.error());
+    if (!*key) continue;
+    const TableDef* table = state.domain().domain().find_table(table_name);
+    if (!table) continue;
+    if (auto value = key_from_text(*table, **key)) values[i] = std::move(*value);
+  }
+  return {};
+}
+
+Result<Outcome> run_in_savepoint(StoreState& state, const outbox::Entry& entry, const MutatorDef& mutator,
+                                 const MutatorDef::Values& values) {
+  const auto stamp = parse_hlc(entry.hlc);
+  MutationRun run(state, entry.ordinal, stamp ? stamp->time() : state.now(), entry.id_seed);
+  MutatorContext context(run);
+  std::string thrown;
+  Outcome outcome = call_mutator(mutator, context, values, &thrown);
+  if (!thrown.empty()) state.log.error("mutate", fmt::format("mutator \"{}\" threw: {}", entry.name, thrown));
+  if (run.failed()) return tl::unexpected(*run.failed());
+  if (run.refused()) return *run.refused();
+  return outcome;
+}
+
+}  // namespace
+
+Result<Outcome> run_entry(StoreState& state, const outbox::Entry& entry) {
+  const MutatorDef* mutator = state.domain().domain().find_mutator(entry.name);
+  if (!mutator) return reject("unknown_mutator", fmt::format("this domain has no mutator \"{}\"", entry.name));
+  auto args = parse_json(entry.args);
+  if (!args) return reject("invalid_args", args.error().message);
+  auto values = decode_arguments(*mutator, *args);
+  if (!values) return reject("invalid_args", values.error().message);
+  if (auto resolved = resolve_ids(state, *mutator, entry, *values); !resolved) return tl::unexpected(resolved.error());
+
+  if (auto begun = state.connection->execute("SAVEPOINT nizhal_run"); !begun) return tl::unexpected(begun.error());
+  auto outcome = run_in_savepoint(state, entry, *mutator, *values);
+  // After a failure the whole transaction is dropped, so only a refusal needs its own way back.
+  if (!outcome) return outcome;
+  const char* end = outcome->is_done() ? "RELEASE nizhal_run" : "ROLLBACK TO nizhal_run; RELEASE nizhal_run";
+  if (auto ended = state.connection->execute(end); !ended) return tl::unexpected(ended.error());
+  return outcome;
+}
+
+MutationRun::MutationRun(StoreState& state, std::int64_t ordinal, Timestamp now, std::string id_seed)
+    : state_(state), ordinal_(ordinal), now_(now), id_seed_(std::move(id_seed)) {}
+
+void MutationRun::refuse(std::string code, std::string message) {
+  if (!stopped()) refused_ = reject(std::move(code), std::move(message));
+}
+
+void MutationRun::fail(Error error) {
+  if (!stopped()) failed_ = std::move(error);
+}
+
+const TableDef* MutationRun::resolve(const TableDef& table) {
+  const TableDef* own = state_.domain().domain().find_table(table.name);
+  if (!own) refuse("internal", fmt::format("table \"{}\" is not registered in this domain", table.name));
+  return own;
+}
+
+bool MutationRun::check_row(const TableDef& table, const Row& row) {
+  if (row.size() != table.columns.size()) {
+    refuse("internal", fmt::format("a row of \"{}\" must have {} values", table.name, table.columns.size()));
+    return false;
+  }
+  std::string why;
+  for (std::size_t i = 0; i < row.size(); ++i) {
+    if (check_value(table.columns[i], row[i], &why)) continue;
+    refuse("internal", fmt::format("{}.{} {}", table.name, table.columns[i].name, why));
+    return false;
+  }
+  return true;
+}
+
+bool MutationRun::check_key(const TableDef& table, const Value& key) {
+  std::string why;
+  return check_value(table.key_column(), key, &why);
+}
+
+bool MutationRun::remember(const TableDef& table, const Value& key, const std::optional<Row>& before) {
+  auto insert = state_.connection->prepare(
+      "INSERT OR IGNORE INTO nizhal_undo(ordinal, table_name, key, before) VALUES(?1, ?2, ?3, ?4)");
+  if (!insert) {
+    fail(insert.error());
+    return false;
+  }
+  insert->bind(1, ordinal_).bind_text(2, table.name).bind_text(3, key_text(key));
+  if (before) {
+    std::string image;
+    append_row_json(image, table, *before);
+    insert->bind_text(4, image);
+  } else {
+    insert->bind_null(4);
+  }
+  if (auto done = insert->run(); !done) {
+    fail(done.error());
+    return false;
+  }
+  return true;
+}
+
+std::optional<Row> MutationRun::get(const TableDef& table, const Value& key, Scope) {
+  if (stopped()) return std::nullopt;
+  const TableDef* own = resolve(table);
+  // A key of the wrong shape names no row.
+  if (!own || !check_key(*own, key)) return std::nullopt;
+  auto row = sqlite::select_row(*state_.connection, *own, key);
+  if (!row) {
+    fail(row.error());
+    return std::nullopt;
+  }
+  return std::move(*row);
+}
+
+std::vector<Row> MutationRun::find(const QuerySpec& query, Scope) {
+  if (stopped()) return {};
+  const TableDef* own = query.table ? resolve(*query.table) : nullptr;
+  if (!own) {
+    refuse("internal", "a query without a table");
+    return {};
+  }
+  QuerySpec resolved = query;
+  resolved.table = own;
+  auto rows = sqlite::select_rows(*state_.connection, resolved);
+  if (!rows) {
+    if (rows.error().code == ErrorCode::invalid_args) {
+      refuse("internal", rows.error().message);
+    } else {
+      fail(rows.error());
+    }
+    return {};
+  }
+  return std::move(*rows);
+}
+
+void MutationRun::insert(const TableDef& table, const Row& row, Scope) {
+  if (stopped()) return;
+  const TableDef* own = resolve(table);
+  if (!own || !check_row(*own, row)) return;
+  const Value& key = row[own->key_index()];
+  auto inserted = sqlite::insert_row(*state_.connection, *own, row);
+  if (!inserted) return fail(inserted.error());
+  if (!*inserted)
+    return refuse("already_exists", fmt::format("there is already a row with this key in \"{}\"", own->name));
+  remember(*own, key, std::nullopt);
+}
+
+void MutationRun::upsert(const TableDef& table, const Row& row, Scope) {
+  if (stopped()) return;
+  const TableDef* own = resolve(table);
+  if (!own || !check_row(*own, row)) return;
+  const Value& key = row[own->key_index()];
+  auto before = sqlite::select_row(*state_.connection, *own, key);
+  if (!before) return fail(before.error());
+  if (*before && own->append_only)
+    return refuse("append_only", fmt::format("\"{}\" is append-only: its rows are never changed", own->name));
+  if (!remember(*own, key, *before)) return;
+  if (auto done = sqlite::upsert_row(*state_.connection, *own, row); !done) fail(done.error());
+}
+
+bool MutationRun::update(const TableDef& table, const Value& key,
+                         const std::vector<std::pair<std::size_t, Value>>& changes, Scope) {
+  if (stopped()) return false;
+  const TableDef* own = resolve(table);
+  if (!own || !check_key(*own, key)) return false;
+  if (own->append_only) {
+    refuse("append_only", fmt::format("\"{}\" is append-only: its rows are never changed", own->name));
+    return false;
+  }
+  std::string why;
+  for (const auto& [column, value] : changes) {
+    if (column < own->columns.size() && column != own->key_index() && check_value(own->columns[column], value, &why))
+      continue;
+    refuse("internal", column < own->columns.size()
+                           ? fmt::format("update of {}.{}: {}", own->name, own->columns[column].name,
+                                         why.empty() ? "the key cannot be set" : why)
+                           : fmt::format("update of \"{}\": no such column", own->name));
+    return false;
+  }
+  auto before = sqlite::select_row(*state_.connection, *own, key);
+  if (!before) {
+    fail(before.error());
+    return false;
+  }
+  if (!*before) return false;
+  if (changes.empty()) return true;
+  if (!remember(*own, key, *before)) return false;
+  auto done = sqlite::update_row(*state_.connection, *own, key, changes);
+  if (!done) {
+    fail(done.error());
+    return false;
+  }
+  return *done;
+}
+
+bool MutationRun::remove(const TableDef& table, const Value& key, Scope) {
+  if (stopped()) return false;
+  const TableDef* own = resolve(table);
+  if (!own || !check_key(*own, key)) return false;
+  if (own->append_only) {
+    refuse("append_only", fmt::format("\"{}\" is append-only: its rows are never removed", own->name));
+    return false;
+  }
+  auto before = sqlite::select_row(*state_.connection, *own, key);
+  if (!before) {
+    fail(before.error());
+    return false;
+  }
+  if (!*before) return false;
+  if (!remember(*own, key, *before)) return false;
+  auto done = sqlite::delete_row(*state_.connection, *own, key);
+  if (!done) {
+    fail(done.error());
+    return false;
+  }
+  return *done;
+}
+
+std::int64_t MutationRun::next_in_bucket(const TableDef& table, std::string_view number_column,
+                                         std::string_view bucket_column, const Value& bucket, Scope scope) {
+  QuerySpec highest;
+  highest.table = &table;
+  highest.conditions.push_back({std::string(bucket_column), Comparison::eq, bucket, true});
+  highest.conditions.push_back(is_not_null(std::string(number_column)));
+  highest.order.push_back({std::string(number_column), Direction::descending});
+  highest.limit = 1;
+  const std::vector<Row> rows = find(highest, scope);
+  if (stopped()) return 0;
+  const std::size_t column = table.index_of(number_column);
+  if (rows.empty() || column >= rows.front().size()) return 1;
+  const auto* last = std::get_if<std::int64_t>(&rows.front()[column]);
+  if (!last) {
+    refuse("internal", fmt::format("next_in_bucket: {}.{} is no integer column", table.name, number_column));
+    return 0;
+  }
+  return *last + 1;
+}
+
+std::string MutationRun::new_id() {
+  // The count goes on after a stop, so that the n-th call stays the n-th.
+  return derived_uuid(id_seed_, ids_made_++);
+}
+
+}  // namespace nizhal::client

@@ -1,0 +1,64 @@
+// One run of a mutator on the device: its door to the app's tables, and the recorder of before-images.
+//
+// Place in the loop: mutate and rebase run mutators through it. The fact that must not break: before a run first
+// touches a row, the row's image is in nizhal_undo, in the same transaction; so undoing is exact (S3).
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include <nizhal/mutator.hpp>
+
+#include "client/outbox.hpp"
+#include "client/store_state.hpp"
+
+namespace nizhal::client {
+
+/// Runs an entry's mutator inside a savepoint of the open transaction. A refusal (also arguments that do not fit, or a
+/// mutator that this domain lacks) leaves no trace; the error is a failure of the storage.
+[[nodiscard]] Result<Outcome> run_entry(StoreState& state, const outbox::Entry& entry);
+
+class MutationRun : public MutatorBackend {
+ public:
+  MutationRun(StoreState& state, std::int64_t ordinal, Timestamp now, std::string id_seed);
+
+  std::optional<Row> get(const TableDef& table, const Value& key, Scope scope) override;
+  std::vector<Row> find(const QuerySpec& query, Scope scope) override;
+  void insert(const TableDef& table, const Row& row, Scope scope) override;
+  void upsert(const TableDef& table, const Row& row, Scope scope) override;
+  bool update(const TableDef& table, const Value& key, const std::vector<std::pair<std::size_t, Value>>& changes,
+              Scope scope) override;
+  bool remove(const TableDef& table, const Value& key, Scope scope) override;
+  std::int64_t next_in_bucket(const TableDef& table, std::string_view number_column, std::string_view bucket_column,
+                              const Value& bucket, Scope scope) override;
+  Timestamp now() override { return now_; }
+  std::string new_id() override;
+  const Actor& actor() const override { return state_.actor; }
+  bool on_server() const override { return false; }
+  void mark_unscoped() override {}
+  void fail_usage(std::string message) override { refuse("internal", std::move(message)); }
+
+  const std::optional<Error>& failed() const { return failed_; }
+  const std::optional<Outcome>& refused() const { return refused_; }
+
+ private:
+  bool stopped() const { return failed_ || refused_; }
+  void refuse(std::string code, std::string message);
+  void fail(Error error);
+  /// The domain's own definition of the table, or nothing when it has none (then the run is refused).
+  const TableDef* resolve(const TableDef& table);
+  bool check_row(const TableDef& table, const Row& row);
+  bool check_key(const TableDef& table, const Value& key);
+  /// Keeps the row's image unless this run already has it.
+  bool remember(const TableDef& table, const Value& key, const std::optional<Row>& before);
+
+  StoreState& state_;
+  std::int64_t ordinal_;
+  Timestamp now_;
+  std::string id_seed_;
+  std::uint64_t ids_made_ = 0;
+  std::optional<Error> failed_;
+  std::optional<Outcome> refused_;
+};
+
+}  // namespace nizhal::client

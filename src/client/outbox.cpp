@@ -1,0 +1,145 @@
+#include "client/outbox.hpp"
+
+#include <fmt/format.h>
+
+#include "base/json.hpp"
+
+namespace nizhal::client::outbox {
+namespace {
+
+constexpr std::string_view kColumns =
+    "ordinal, mutation_id, client_mutation_id, id_seed, name, args_version, args, hlc, depends_on, attempts, covered, "
+    "outcome_known, last_error";
+
+Entry read_entry(const sqlite::Statement& row) {
+  Entry entry;
+  entry.ordinal = row.integer(0);
+  if (!row.is_null(1)) entry.mutation_id = MutationId{static_cast<std::uint64_t>(row.integer(1))};
+  entry.client_mutation_id = std::string(row.text(2));
+  entry.id_seed = std::string(row.text(3));
+  entry.name = std::string(row.text(4));
+  entry.args_version = static_cast<int>(row.integer(5));
+  entry.args = std::string(row.text(6));
+  entry.hlc = std::string(row.text(7));
+  entry.depends_on = parse_depends_on(row.text(8));
+  entry.attempts = row.integer(9);
+  entry.covered = row.integer(10) != 0;
+  entry.outcome_known = row.integer(11) != 0;
+  entry.last_error = std::string(row.text(12));
+  return entry;
+}
+
+Result<bool> exists(StoreState& state, std::string_view condition) {
+  auto found = state.connection->query_integer(
+      fmt::format("SELECT 1 FROM nizhal_outbox WHERE {} LIMIT 1", condition));
+  if (!found) return tl::unexpected(found.error());
+  return found->has_value();
+}
+
+}  // namespace
+
+std::string depends_on_text(const std::vector<std::string>& ids) {
+  std::string text = "[";
+  for (const std::string& id : ids) {
+    if (text.size() > 1) text += ',';
+    append_json_string(text, id);
+  }
+  return text + "]";
+}
+
+std::vector<std::string> parse_depends_on(std::string_view text) {
+  std::vector<std::string> ids;
+  const auto parsed = parse_json(text);
+  if (!parsed || !parsed->is_array()) return ids;
+  for (const json::value& id : parsed->get_array()) {
+    if (id.is_string()) ids.emplace_back(id.get_string());
+  }
+  return ids;
+}
+
+Result<std::vector<Entry>> list(StoreState& state, Which which, std::optional<std::size_t> limit) {
+  const std::string_view condition = which == Which::all           ? "1"
+                                     : which == Which::unsettled ? "outcome_known = 0"
+                                                                 : "covered = 0";
+  auto select = state.connection->prepare(
+      fmt::format("SELECT {} FROM nizhal_outbox WHERE {} ORDER BY ordinal LIMIT ?1", kColumns, condition));
+  if (!select) return tl::unexpected(select.error());
+  select->bind(1, limit ? static_cast<std::int64_t>(*limit) : std::int64_t{-1});
+  std::vector<Entry> entries;
+  while (true) {
+    auto row = select->step();
+    if (!row) return tl::unexpected(row.error());
+    if (!*row) return entries;
+    entries.push_back(read_entry(*select));
+  }
+}
+
+Result<std::optional<Entry>> find(StoreState& state, std::string_view client_mutation_id) {
+  auto select = state.connection->prepare(
+      fmt::format("SELECT {} FROM nizhal_outbox WHERE client_mutation_id = ?1", kColumns));
+  if (!select) return tl::unexpected(select.error());
+  select->bind_text(1, client_mutation_id);
+  auto row = select->step();
+  if (!row) return tl::unexpected(row.error());
+  if (!*row) return std::optional<Entry>();
+  return std::optional<Entry>(read_entry(*select));
+}
+
+Result<std::int64_t> next_ordinal(StoreState& state) {
+  auto last = state.connection->query_integer("SELECT max(ordinal) FROM nizhal_outbox");
+  if (!last) return tl::unexpected(last.error());
+  return last->value_or(0) + 1;
+}
+
+Result<void> append(StoreState& state, const Entry& entry) {
+  auto insert = state.connection->prepare(
+      "INSERT INTO nizhal_outbox(ordinal, client_mutation_id, id_seed, name, args_version, args, hlc, depends_on, "
+      "enqueued_at) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+  if (!insert) return tl::unexpected(insert.error());
+  insert->bind(1, entry.ordinal)
+      .bind_text(2, entry.client_mutation_id)
+      .bind_text(3, entry.id_seed)
+      .bind_text(4, entry.name)
+      .bind(5, static_cast<std::int64_t>(entry.args_version))
+      .bind_text(6, entry.args)
+      .bind_text(7, entry.hlc)
+      .bind_text(8, depends_on_text(entry.depends_on))
+      .bind_text(9, to_iso8601(state.now()));
+  return insert->run();
+}
+
+Result<void> update(StoreState& state, const Entry& entry) {
+  auto statement = state.connection->prepare(
+      "UPDATE nizhal_outbox SET mutation_id = ?2, id_seed = ?3, name = ?4, args_version = ?5, args = ?6, hlc = ?7, "
+      "depends_on = ?8, attempts = ?9, covered = ?10, outcome_known = ?11, last_error = ?12 WHERE ordinal = ?1");
+  if (!statement) return tl::unexpected(statement.error());
+  statement->bind(1, entry.ordinal);
+  if (entry.mutation_id) {
+    statement->bind(2, static_cast<std::int64_t>(number(*entry.mutation_id)));
+  } else {
+    statement->bind_null(2);
+  }
+  statement->bind_text(3, entry.id_seed)
+      .bind_text(4, entry.name)
+      .bind(5, static_cast<std::int64_t>(entry.args_version))
+      .bind_text(6, entry.args)
+      .bind_text(7, entry.hlc)
+      .bind_text(8, depends_on_text(entry.depends_on))
+      .bind(9, entry.attempts)
+      .bind(10, std::int64_t{entry.covered})
+      .bind(11, std::int64_t{entry.outcome_known})
+      .bind_text(12, entry.last_error);
+  return statement->run();
+}
+
+Result<void> remove(StoreState& state, std::int64_t ordinal) {
+  auto statement = state.connection->prepare("DELETE FROM nizhal_outbox WHERE ordinal = ?1");
+  if (!statement) return tl::unexpected(statement.error());
+  statement->bind(1, ordinal);
+  return statement->run();
+}
+
+Result<bool> has_unsettled(StoreState& state) { return exists(state, "outcome_known = 0"); }
+Result<bool> has_covered_unknown(StoreState& state) { return exists(state, "covered = 1 AND outcome_known = 0"); }
+
+}  // namespace nizhal::client::outbox

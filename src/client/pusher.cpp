@@ -1,0 +1,325 @@
+#include "client/pusher.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "base/json.hpp"
+#include "client/dead_letters.hpp"
+#include "client/outbox.hpp"
+#include "client/rebase.hpp"
+#include "client/tuning.hpp"
+#include "domain/arguments_codec.hpp"
+#include "domain/value_json.hpp"
+
+namespace nizhal::client::pusher {
+namespace {
+
+using outbox::Entry;
+using protocol::PushResult;
+using protocol::PushStatus;
+
+std::size_t encoded_bytes(const Entry& entry) {
+  std::size_t bytes = kMutationOverheadBytes + entry.name.size() + entry.args.size();
+  for (const std::string& id : entry.depends_on) bytes += id.size() + 3;
+  return bytes;
+}
+
+Result<void> give_mutation_id(StoreState& state, Entry& entry) {
+  const std::int64_t given = state.meta->integer(meta_key::kLastGiven) + 1;
+  entry.mutation_id = MutationId{static_cast<std::uint64_t>(given)};
+  auto insert = state.connection->prepare(
+      "INSERT OR REPLACE INTO nizhal_sent(mutation_id, client_mutation_id) VALUES(?1, ?2)");
+  if (!insert) return tl::unexpected(insert.error());
+  insert->bind(1, given).bind_text(2, entry.client_mutation_id);
+  if (auto done = insert->run(); !done) return done;
+  return state.meta->set(meta_key::kLastGiven, given);
+}
+
+Result<protocol::PushMutation> to_wire(const StoreState& state, const Entry& entry) {
+  auto args = parse_json(entry.args);
+  if (!args) return failure(ErrorCode::corrupt, "nizhal_outbox: " + args.error().message);
+  protocol::PushMutation mutation;
+  mutation.name = entry.name;
+  mutation.args = std::move(*args);
+  mutation.client_mutation_id = entry.client_mutation_id;
+  mutation.client_id = state.meta->get(meta_key::kClientId);
+  mutation.mutation_id = entry.mutation_id;
+  mutation.hlc = entry.hlc;
+  mutation.depends_on = entry.depends_on;
+  mutation.id_seed = entry.id_seed;
+  mutation.args_version = entry.args_version;
+  return mutation;
+}
+
+/// One reply being settled, inside one transaction. Between begin and end the app's tables may be the bare base.
+class Settlement {
+ public:
+  Settlement(StoreState& state, const protocol::PushReply& reply) : state_(state), reply_(reply) {}
+
+  Result<LocalStore::PushSettled> run() {
+    for (const PushResult& result : reply_.results) {
+      if (auto done = settle_one(result); !done) return tl::unexpected(done.error());
+    }
+    if (auto done = renumber(); !done) return tl::unexpected(done.error());
+    if (reply_.clock_skew_ms && *reply_.clock_skew_ms != 0) {
+      if (auto done = correct_clock(*reply_.clock_skew_ms); !done) return tl::unexpected(done.error());
+    }
+    if (undone_) {
+      if (auto done = rerun_pending(state_); !done) return tl::unexpected(done.error());
+    }
+    auto more = outbox::has_unsettled(state_);
+    if (!more) return tl::unexpected(more.error());
+    settled_.send_again = *more && !settled_.retry_later;
+    return settled_;
+  }
+
+ private:
+  Result<void> undo_once() {
+    if (std::exchange(undone_, true)) return {};
+    return undo_pending(state_);
+  }
+
+  Result<void> settle_one(const PushResult& result) {
+    auto found = outbox::find(state_, result.client_mutation_id);
+    if (!found) return tl::unexpected(found.error());
+    // A result of something that is here no more was settled by an earlier reply.
+    if (!*found) return {};
+    Entry& entry = **found;
+    switch (result.status) {
+      case PushStatus::applied:
+      case PushStatus::duplicate:
+        // A refusal that is repeated from the record is a refusal all the same (S19).
+        return result.code.empty() ? settle_applied(entry, result) : settle_rejected(entry, result);
+      case PushStatus::rejected:
+        return settle_rejected(entry, result);
+      case PushStatus::out_of_order:
+        out_of_order_ = true;
+        return {};
+      case PushStatus::outcome_unknown:
+        return settle_unknown(entry, result);
+      case PushStatus::client_cloned:
+      case PushStatus::client_id_taken:
+        new_client_id_ = true;
+        return {};
+      case PushStatus::retry:
+        settled_.retry_later = true;
+        entry.last_error = result.error.empty() ? "the server asked for another try" : result.error;
+        return outbox::update(state_, entry);
+      case PushStatus::not_tried:
+        return {};
+    }
+    return {};
+  }
+
+  /// The outcome is known; the entry leaves now if a pull covered it, else with the pull that does (S4).
+  Result<void> outcome_known(Entry& entry) {
+    if (entry.covered) return outbox::remove(state_, entry.ordinal);
+    entry.outcome_known = true;
+    entry.last_error.clear();
+    return outbox::update(state_, entry);
+  }
+
+  Result<void> settle_applied(Entry& entry, const PushResult& result) {
+    if (entry.is_skip()) {
+      // The first answer to a skip that is "handled before" speaks of the mutation that it replaced.
+      if (result.status == PushStatus::duplicate && entry.attempts <= 1) {
+        if (auto noted = dead_letters::note_applied_after_all(state_, entry.client_mutation_id); !noted) return noted;
+      }
+      return outcome_known(entry);
+    }
+    ++settled_.applied;
+    if (result.server_id) {
+      if (auto mapped = map_id(entry, *result.server_id); !mapped) return mapped;
+    }
+    return outcome_known(entry);
+  }
+
+  Result<void> settle_rejected(Entry& entry, const PushResult& result) {
+    if (entry.is_skip()) return outcome_known(entry);
+    if (auto done = undo_once(); !done) return done;
+    const std::string code = result.code.empty() ? "rejected" : result.code;
+    const std::string message = result.error.empty() ? "the server refused it" : result.error;
+    if (auto done = dead_letters::bury(state_, entry, code, message, dead_letters::Id::burned); !done) return done;
+    auto dependents = dead_letters::bury_dependents(state_, entry.client_mutation_id, dead_letters::Id::burned);
+    if (!dependents) return tl::unexpected(dependents.error());
+    settled_.rejected += 1 + *dependents;
+    return {};
+  }
+
+  /// Handled, but the record is pruned. Was it this mutation? Only if it had been sent before (S19).
+  Result<void> settle_unknown(Entry& entry, const PushResult& result) {
+    if (entry.attempts <= 1) {
+      number_was_used_ = true;
+      return {};
+    }
+    if (entry.is_skip()) return outcome_known(entry);
+    if (auto done = undo_once(); !done) return done;
+    const std::string message =
+        fmt::format("it was sent, but the server no longer knows what became of it{}{}; look at the data, then retry or "
+                    "discard it",
+                    result.error.empty() ? "" : ": ", result.error);
+    if (auto done = dead_letters::bury(state_, entry, "outcome_unknown", message, dead_letters::Id::burned); !done)
+      return done;
+    ++settled_.rejected;
+    return {};
+  }
+
+  Result<void> renumber() {
+    const auto given = static_cast<std::uint64_t>(state_.meta->integer(meta_key::kLastGiven));
+    std::optional<MutationId> last = reply_.last_mutation_id;
+    if (const auto it = reply_.client_sequences.find(state_.meta->get(meta_key::kClientId));
+        it != reply_.client_sequences.end())
+      last = it->second;
+    if (!new_client_id_ && !out_of_order_ && !number_was_used_) return {};
+    if (!new_client_id_ && !last) {
+      // Nothing to number by; asked again, the server says it.
+      settled_.retry_later = true;
+      return {};
+    }
+    if (auto done = undo_once(); !done) return done;
+    // More than this device ever sent: somebody else sends under its client id. And a number that was used though this
+    // device had not sent it says the same.
+    if (new_client_id_ || number_was_used_ || number(*last) > given) return take_new_client_id(state_);
+    return renumber_after(state_, *last, "");
+  }
+
+  Result<void> map_id(const Entry& entry, const std::string& server_id) {
+    const MutatorDef* mutator = state_.domain().domain().find_mutator(entry.name);
+    if (!mutator) return {};
+    auto args = parse_json(entry.args);
+    if (!args) return failure(ErrorCode::corrupt, "nizhal_outbox: " + args.error().message);
+    auto values = decode_arguments(*mutator, *args);
+    if (!values) return {};
+    for (std::size_t i = 0; i < mutator->arguments.size(); ++i) {
+      const ArgumentDef& argument = mutator->arguments[i];
+      if (argument.new_id_of.empty() || is_null((*values)[i])) continue;
+      const std::string client_key = key_text((*values)[i]);
+      if (client_key == server_id) return {};
+      if (auto done = undo_once(); !done) return done;
+      auto insert = state_.connection->prepare(
+          "INSERT OR REPLACE INTO nizhal_id_map(table_name, client_key, server_key, client_mutation_id) VALUES(?1, ?2, "
+          "?3, ?4)");
+      if (!insert) return tl::unexpected(insert.error());
+      insert->bind_text(1, argument.new_id_of)
+          .bind_text(2, client_key)
+          .bind_text(3, server_id)
+          .bind_text(4, entry.client_mutation_id);
+      return insert->run();
+    }
+    return {};
+  }
+
+  /// The device's stamps were ahead of the server by `skew_ms` (S20): from now on they are not, and what is pending is
+  /// stamped again, in order.
+  Result<void> correct_clock(std::int64_t skew_ms) {
+    Meta& meta = *state_.meta;
+    if (auto kept = meta.set(meta_key::kClockOffset, meta.integer(meta_key::kClockOffset) - skew_ms); !kept)
+      return kept;
+    state_.log.warning("push", fmt::format("this device's clock is {} ms off; corrected", skew_ms));
+    auto entries = outbox::list(state_, outbox::Which::all);
+    if (!entries) return tl::unexpected(entries.error());
+    const std::string now = Hlc{state_.now().microseconds / 1000, 0, std::string(32, '0')}.text();
+    std::string highest;
+    for (const Entry& entry : *entries) {
+      if (entry.hlc <= now) highest = std::max(highest, entry.hlc);
+    }
+    // The clock starts again below the wrong stamps, but above those that stay.
+    const std::string node = hlc_node(meta.get(meta_key::kClientId));
+    state_.hybrid_clock.emplace(node, parse_hlc(highest).value_or(Hlc{0, 0, node}));
+    if (auto kept = meta.set(meta_key::kLastHlc, state_.hybrid_clock->last().text()); !kept) return kept;
+    for (Entry& entry : *entries) {
+      if (entry.hlc <= now || entry.covered || entry.outcome_known) continue;
+      if (auto done = undo_once(); !done) return done;
+      auto stamp = state_.tick();
+      if (!stamp) return tl::unexpected(stamp.error());
+      entry.hlc = stamp->text();
+      if (auto kept = outbox::update(state_, entry); !kept) return kept;
+    }
+    return {};
+  }
+
+  StoreState& state_;
+  const protocol::PushReply& reply_;
+  LocalStore::PushSettled settled_;
+  bool undone_ = false;
+  bool out_of_order_ = false;
+  bool new_client_id_ = false;
+  bool number_was_used_ = false;
+};
+
+}  // namespace
+
+Result<protocol::PushRequest> next_push(StoreState& state, std::size_t mutations_max, std::size_t body_bytes_max) {
+  auto pending = outbox::has_unsettled(state);
+  if (!pending) return tl::unexpected(pending.error());
+  if (!*pending) return protocol::PushRequest{};
+  return in_transaction(state, [&]() -> Result<protocol::PushRequest> {
+    protocol::PushRequest request;
+    request.results = true;
+    auto entries = outbox::list(state, outbox::Which::unsettled, mutations_max);
+    if (!entries) return tl::unexpected(entries.error());
+    std::size_t bytes = 0;
+    for (Entry& entry : *entries) {
+      bytes += encoded_bytes(entry);
+      if (!request.mutations.empty() && bytes > body_bytes_max) break;
+      if (!entry.mutation_id) {
+        if (auto given = give_mutation_id(state, entry); !given) return tl::unexpected(given.error());
+      }
+      ++entry.attempts;
+      if (auto kept = outbox::update(state, entry); !kept) return tl::unexpected(kept.error());
+      auto mutation = to_wire(state, entry);
+      if (!mutation) return tl::unexpected(mutation.error());
+      request.mutations.push_back(std::move(*mutation));
+    }
+    return request;
+  });
+}
+
+Result<LocalStore::PushSettled> settle(StoreState& state, const protocol::PushRequest& sent,
+                                       const protocol::PushReply& reply) {
+  // A reply to what was sent under an earlier client id says nothing about this one's numbers.
+  if (!sent.mutations.empty() && sent.mutations.front().client_id != state.meta->get(meta_key::kClientId))
+    return LocalStore::PushSettled{.send_again = true};
+  return in_transaction(state, [&] { return Settlement(state, reply).run(); });
+}
+
+Result<void> note_failure(StoreState& state, const protocol::PushRequest& sent, std::string_view reason) {
+  std::vector<Entry> changed;
+  for (const protocol::PushMutation& mutation : sent.mutations) {
+    auto entry = outbox::find(state, mutation.client_mutation_id);
+    if (!entry) return tl::unexpected(entry.error());
+    if (!*entry || (*entry)->last_error == reason) continue;
+    (*entry)->last_error = std::string(reason);
+    changed.push_back(std::move(**entry));
+  }
+  // The same failure again is not worth a disk write.
+  if (changed.empty()) return {};
+  return in_transaction(state, [&]() -> Result<void> {
+    for (const Entry& entry : changed) {
+      if (auto kept = outbox::update(state, entry); !kept) return kept;
+    }
+    return {};
+  });
+}
+
+Result<void> give_up(StoreState& state, std::string_view client_mutation_id, std::string_view code,
+                     std::string_view message) {
+  return in_transaction(state, [&]() -> Result<void> {
+    auto entry = outbox::find(state, client_mutation_id);
+    if (!entry) return tl::unexpected(entry.error());
+    if (!*entry) return {};
+    if ((*entry)->is_skip())
+      return failure(ErrorCode::internal, "push: the server does not even take a skip of a mutation id");
+    if (auto done = undo_pending(state); !done) return done;
+    if (auto done = dead_letters::bury(state, **entry, code, message, dead_letters::Id::replace_by_skip); !done)
+      return done;
+    auto dependents =
+        dead_letters::bury_dependents(state, std::string(client_mutation_id), dead_letters::Id::replace_by_skip);
+    if (!dependents) return tl::unexpected(dependents.error());
+    return rerun_pending(state);
+  });
+}
+
+}  // namespace nizhal::client::pusher

@@ -1,0 +1,119 @@
+#include "client/sql_reader.hpp"
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+#include <cstring>
+
+namespace nizhal::client {
+namespace {
+
+bool is_reading_pragma(const char* name) {
+  constexpr const char* kReading[] = {"table_info", "table_xinfo", "table_list", "index_list", "index_info",
+                                      "database_list", "foreign_key_list", "data_version", "integrity_check"};
+  for (const char* allowed : kReading) {
+    if (std::strcmp(name, allowed) == 0) return true;
+  }
+  return false;
+}
+
+int authorize(void*, int action, const char* first, const char*, const char*, const char*) {
+  switch (action) {
+    case SQLITE_SELECT:
+    case SQLITE_READ:
+    case SQLITE_RECURSIVE:
+      return SQLITE_OK;
+    case SQLITE_FUNCTION:
+      return SQLITE_OK;  // extensions cannot be loaded: the loader is off unless a program switches it on
+    case SQLITE_PRAGMA:
+      return first && is_reading_pragma(first) ? SQLITE_OK : SQLITE_DENY;
+    default:
+      return SQLITE_DENY;
+  }
+}
+
+Error usage(std::string message) { return Error{ErrorCode::usage, std::move(message)}; }
+
+struct Finalizer {
+  void operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
+};
+using OwnStatement = std::unique_ptr<sqlite3_stmt, Finalizer>;
+
+Result<OwnStatement> prepare(sqlite3* database, std::string_view text, std::string_view* rest) {
+  sqlite3_stmt* statement = nullptr;
+  const char* tail = nullptr;
+  const int code =
+      sqlite3_prepare_v2(database, text.data(), static_cast<int>(text.size()), &statement, &tail);
+  OwnStatement owned(statement);
+  if (code == SQLITE_AUTH)
+    return tl::unexpected(usage("only reading is allowed here; changes go through mutators"));
+  if (code != SQLITE_OK) return tl::unexpected(usage(fmt::format("SQL: {}", sqlite3_errmsg(database))));
+  *rest = text.substr(static_cast<std::size_t>(tail - text.data()));
+  return owned;
+}
+
+Value column_value(sqlite3_stmt* row, int column) {
+  switch (sqlite3_column_type(row, column)) {
+    case SQLITE_INTEGER:
+      return Value(static_cast<std::int64_t>(sqlite3_column_int64(row, column)));
+    case SQLITE_FLOAT:
+      return Value(sqlite3_column_double(row, column));
+    case SQLITE_TEXT: {
+      const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(row, column));
+      return Value(std::string(text ? text : "", static_cast<std::size_t>(sqlite3_column_bytes(row, column))));
+    }
+    case SQLITE_BLOB: {
+      const auto* bytes = static_cast<const std::uint8_t*>(sqlite3_column_blob(row, column));
+      return Value(Blob{{bytes, bytes + sqlite3_column_bytes(row, column)}});
+    }
+    default:
+      return Value();
+  }
+}
+
+Result<sqlite3*> open_reader(StoreState& state) {
+  if (!state.reader) {
+    sqlite::OpenOptions options;
+    options.read_only = true;
+    options.create = false;
+    auto connection = sqlite::Connection::open(state.options.path, options);
+    if (!connection) return tl::unexpected(connection.error());
+    state.reader = std::move(*connection);
+    sqlite3_set_authorizer(state.reader->handle(), authorize, nullptr);
+  }
+  return state.reader->handle();
+}
+
+}  // namespace
+
+Result<SqlResult> read_sql(StoreState& state, std::string_view text) {
+  auto database = open_reader(state);
+  if (!database) return tl::unexpected(database.error());
+  std::string_view rest;
+  auto statement = prepare(*database, text, &rest);
+  if (!statement) return tl::unexpected(statement.error());
+  if (!*statement) return tl::unexpected(usage("the SQL text is empty"));
+  while (!rest.empty()) {
+    auto next = prepare(*database, rest, &rest);
+    if (!next || *next) return tl::unexpected(usage("one statement at a time"));
+  }
+  sqlite3_stmt* select = statement->get();
+  if (!sqlite3_stmt_readonly(select))
+    return tl::unexpected(usage("only reading is allowed here; changes go through mutators"));
+
+  SqlResult result;
+  const int columns = sqlite3_column_count(select);
+  for (int i = 0; i < columns; ++i) result.columns.emplace_back(sqlite3_column_name(select, i));
+  while (true) {
+    const int code = sqlite3_step(select);
+    if (code == SQLITE_DONE) return result;
+    if (code == SQLITE_ERROR) return tl::unexpected(usage(fmt::format("SQL: {}", sqlite3_errmsg(*database))));
+    if (code != SQLITE_ROW) return tl::unexpected(state.reader->last_error("reading"));
+    std::vector<Value> row;
+    row.reserve(static_cast<std::size_t>(columns));
+    for (int i = 0; i < columns; ++i) row.push_back(column_value(select, i));
+    result.rows.push_back(std::move(row));
+  }
+}
+
+}  // namespace nizhal::client

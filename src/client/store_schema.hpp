@@ -1,0 +1,28 @@
+// The file's tables: the control tables beside the app's own, and the additive migration of the latter (S10).
+//
+// Control tables, all of them plain and readable with any SQLite tool:
+//   nizhal_meta         key → value; see meta.hpp
+//   nizhal_outbox       pending mutations in order; mutation_id once sent; covered, outcome_known: see S4
+//   nizhal_undo         per pending mutation and row: the row before that mutation first touched it (NULL: absent)
+//   nizhal_sent         mutation id → client mutation id, of all above the last confirmed one; tells a clone (S19)
+//   nizhal_staged       pages of a pull that is not complete, as they came
+//   nizhal_dead_letter  refused mutations with their reason
+//   nizhal_id_map       ids of this device that the server replaced (S7)
+#pragma once
+
+#include <nizhal/result.hpp>
+
+#include "client/store_state.hpp"
+
+namespace nizhal::client {
+
+/// Creates what is missing. Errors: schema_mismatch, naming what changed and what to do; the storage's.
+[[nodiscard]] Result<void> prepare_control_tables(StoreState& state);
+[[nodiscard]] Result<void> prepare_app_tables(StoreState& state);
+
+/// What a column without a value holds until the server fills it.
+Value zero_value(ColumnType type);
+/// Gives required columns that have no value one: a server or a before-image from before an app upgrade lacks them.
+Row fill_required(const TableDef& table, Row row);
+
+}  // namespace nizhal::client

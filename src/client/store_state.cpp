@@ -1,0 +1,47 @@
+#include "client/store_state.hpp"
+
+#include "base/json.hpp"
+
+namespace nizhal::client {
+
+const char* to_string(SyncState state) {
+  switch (state) {
+    case SyncState::empty:
+      return "empty";
+    case SyncState::running:
+      return "running";
+    case SyncState::done:
+      return "done";
+  }
+  return "empty";
+}
+
+SyncState parse_sync_state(std::string_view text) {
+  if (text == "running") return SyncState::running;
+  if (text == "done") return SyncState::done;
+  return SyncState::empty;
+}
+
+Timestamp LocalStore::State::now() {
+  return Timestamp{clock.now().microseconds + meta->integer(meta_key::kClockOffset) * 1000};
+}
+
+Result<Hlc> LocalStore::State::tick() {
+  Hlc stamp = hybrid_clock->tick(now());
+  if (auto kept = meta->set(meta_key::kLastHlc, stamp.text()); !kept) return tl::unexpected(kept.error());
+  return stamp;
+}
+
+void LocalStore::State::load_from_meta() {
+  const std::string node = hlc_node(meta->get(meta_key::kClientId));
+  Hlc last = parse_hlc(meta->get(meta_key::kLastHlc)).value_or(Hlc{0, 0, node});
+  hybrid_clock.emplace(node, std::move(last));
+  actor = Actor{};
+  if (const auto stored = parse_json(meta->get(meta_key::kActor)); stored) {
+    actor.user_id = std::string(string_member(*stored, "userId").value_or(""));
+    actor.owner_id = std::string(string_member(*stored, "ownerId").value_or(""));
+    actor.claims = std::string(string_member(*stored, "claims").value_or(""));
+  }
+}
+
+}  // namespace nizhal::client

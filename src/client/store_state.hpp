@@ -1,0 +1,80 @@
+// What the stages of the device's store share: the open file, its facts, the domain, the given outside. Stages take it
+// by reference and never include each other; LocalStore holds the lock around every call.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "client/local_store.hpp"
+#include "client/meta.hpp"
+#include "domain/hlc.hpp"
+#include "sqlite/connection.hpp"
+
+namespace nizhal::client {
+
+/// How far the first sync is (meta `first_sync`).
+enum class SyncState {
+  empty,    // nothing was ever pulled
+  running,  // pages of the first sync are applied as they come
+  done,     // the base is a whole snapshot; pages are staged from now on
+};
+const char* to_string(SyncState state);
+SyncState parse_sync_state(std::string_view text);
+
+struct LocalStore::State {
+  State(LocalStoreOptions options_in, Clock& clock_in, Random& random_in, Log log_in)
+      : options(std::move(options_in)), clock(clock_in), random(random_in), log(std::move(log_in)) {}
+
+  std::mutex mutex;
+  LocalStoreOptions options;
+  Clock& clock;
+  Random& random;
+  Log log;
+  std::unique_ptr<sqlite::Connection> connection;
+  std::optional<Meta> meta;
+  std::optional<HybridClock> hybrid_clock;
+  Actor actor;
+  std::int64_t last_write_us = 0;  // monotonic, of the last committed transaction
+
+  std::mutex reader_mutex;                     // guards the next; never taken together with `mutex`
+  std::unique_ptr<sqlite::Connection> reader;  // read-only, for plain SQL; opened at first use
+
+  const CompiledDomain& domain() const { return *options.domain; }
+  /// The device's clock, corrected by what the server said.
+  Timestamp now();
+  /// The next stamp, and it is written down with the transaction.
+  Result<Hlc> tick();
+  /// Reads the hybrid clock and the actor again from meta.
+  void load_from_meta();
+};
+using StoreState = LocalStore::State;
+
+/// Runs `work` (→ Result<T>) in one write transaction. A failure, also the commit's, rolls everything back.
+template <class Work>
+auto in_transaction(StoreState& state, Work work) -> decltype(work()) {
+  using Answer = decltype(work());
+  auto transaction = sqlite::Transaction::begin(*state.connection, sqlite::Transaction::Mode::immediate);
+  if (!transaction) return Answer(tl::unexpected(transaction.error()));
+  std::optional<sqlite::Transaction> open(std::move(*transaction));
+  Answer answer = work();
+  if (answer) {
+    auto done = state.meta->flush();
+    if (done) done = open->commit();
+    if (!done) answer = Answer(tl::unexpected(done.error()));
+  }
+  open.reset();
+  if (answer) {
+    state.last_write_us = state.clock.monotonic().count();
+  } else if (auto loaded = state.meta->load(); loaded) {
+    state.load_from_meta();
+  } else {
+    state.log.error("storage", "nizhal_meta cannot be read after a rollback: " + loaded.error().message);
+  }
+  return answer;
+}
+
+}  // namespace nizhal::client
