@@ -10,6 +10,7 @@ namespace nizhal::client {
 struct Tuning {
   std::size_t push_mutations_max = 100;        // per request: what the server runs in one database transaction
   std::size_t push_body_bytes_max = 512 << 10; // bytes; half of the server's default limit, so that headers never decide
+  unsigned pushes_in_row_max = 10;             // before a pull that is wanted gets its turn
   std::size_t pull_limit = 1'000;              // rows per page: some milliseconds of decoding on a phone
   std::chrono::milliseconds request_timeout{30'000};    // the server answers within 10 s; the rest is a slow network
   std::chrono::milliseconds backoff_base{500};          // first retry at most this late
