@@ -219,9 +219,8 @@ Result<PullApplied> apply_page(StoreState& state, const protocol::PullRequest& s
       return rebase_over(state, [&]() -> Result<void> {
         PageSequence sequence(state);
         if (*staged && !starts_over) {
-          auto replayed = puller::for_each_staged(state, [&](const protocol::PullPage& earlier, bool over) {
-            return sequence.add(earlier, over);
-          });
+          auto replayed = puller::for_each_staged(
+              state, [&](const protocol::PullPage& earlier, bool over) { return sequence.add(earlier, over); });
           if (!replayed) return replayed;
         }
         if (auto added = sequence.add(page, starts_over); !added) return added;

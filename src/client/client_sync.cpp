@@ -57,8 +57,7 @@ constexpr const char* kUpgrade =
 struct ClientSync::State {
   State(LocalStore& store_in, Clock& clock_in, Random& random_in, Log log_in, SyncOptions options_in)
       : store(store_in), clock(clock_in), random(random_in), log(std::move(log_in)), options(std::move(options_in)) {
-    status.connection =
-        options.server.empty() ? StoreStatus::Connection::local_only : StoreStatus::Connection::offline;
+    status.connection = options.server.empty() ? StoreStatus::Connection::local_only : StoreStatus::Connection::offline;
     status.server = options.server;
   }
 
@@ -120,9 +119,7 @@ struct ClientSync::State {
     if (!is_there) effects.emplace_back(Notify{});
   }
 
-  bool may_send() const {
-    return !stopped && !options.server.empty() && (sync_active || (started && online_wanted));
-  }
+  bool may_send() const { return !stopped && !options.server.empty() && (sync_active || (started && online_wanted)); }
 
   /// Full jitter: uniform in [0, min(cap, base · 2ⁿ)], so that devices which failed together do not come back together.
   milliseconds backoff(milliseconds base, unsigned failed) {
@@ -326,8 +323,8 @@ struct ClientSync::State {
   void push_answered(const InFlight& request, const protocol::HttpResponse& response) {
     auto reply = protocol::decode_push_reply(response.body);
     if (!reply)
-      return request_failed(request, Error{ErrorCode::bad_request, "the answer to a push cannot be understood: " +
-                                                                       reply.error().message});
+      return request_failed(request, Error{ErrorCode::bad_request,
+                                           "the answer to a push cannot be understood: " + reply.error().message});
     settle(request, *reply);
   }
 
@@ -357,8 +354,8 @@ struct ClientSync::State {
   void pull_answered(const InFlight& request, const protocol::HttpResponse& response) {
     auto page = protocol::decode_page(store.domain().domain(), response.body);
     if (!page)
-      return request_failed(request, Error{ErrorCode::bad_request, "the answer to a pull cannot be understood: " +
-                                                                       page.error().message});
+      return request_failed(
+          request, Error{ErrorCode::bad_request, "the answer to a pull cannot be understood: " + page.error().message});
     auto applied = store.apply_page(request.pull, *page);
     if (!applied) return storage_failed("pull", applied.error());
     went_well();
@@ -411,8 +408,8 @@ struct ClientSync::State {
     push_wanted = true;
     if (count > 1) {
       push_mutations_max = std::max<std::size_t>(1, count / 2);
-      log.warning("push", fmt::format("{}: sending {} mutations at a time", describe_status(response),
-                                      push_mutations_max));
+      log.warning("push",
+                  fmt::format("{}: sending {} mutations at a time", describe_status(response), push_mutations_max));
       return;
     }
     const protocol::PushMutation& mutation = request.push.mutations.front();
@@ -474,8 +471,8 @@ struct ClientSync::State {
 
   void on(const SyncRequested&) {
     if (options.server.empty()) {
-      effects.emplace_back(SyncFinished{failure(
-          ErrorCode::usage, "this store has no server to sync with; open it with one")});
+      effects.emplace_back(
+          SyncFinished{failure(ErrorCode::usage, "this store has no server to sync with; open it with one")});
       return;
     }
     if (!sync_active) sync_report = SyncReport{};
@@ -519,8 +516,8 @@ struct ClientSync::State {
     if (!in_flight || in_flight->id != event.request) return;
     const InFlight request = std::move(*in_flight);
     in_flight.reset();
-    request_failed(request, Error{ErrorCode::unreachable,
-                                  fmt::format("{} cannot be reached: {}", options.server, event.reason)});
+    request_failed(
+        request, Error{ErrorCode::unreachable, fmt::format("{} cannot be reached: {}", options.server, event.reason)});
   }
 
   void on(const TokenFetched& event) {

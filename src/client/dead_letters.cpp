@@ -90,10 +90,11 @@ Result<std::vector<std::string>> living_dependencies(StoreState& state, const st
   for (const std::string& id : depends_on) {
     for (const Stored& stored : *letters) {
       if (stored.letter.client_mutation_id == id)
-        return failure(ErrorCode::refused,
-                       fmt::format("dependency_rejected: it depends on dead letter {}; retry that one first, or discard "
-                                   "it to go on without it",
-                                   stored.letter.id));
+        return failure(
+            ErrorCode::refused,
+            fmt::format("dependency_rejected: it depends on dead letter {}; retry that one first, or discard "
+                        "it to go on without it",
+                        stored.letter.id));
     }
     auto pending = outbox::find(state, id);
     if (!pending) return tl::unexpected(pending.error());
@@ -116,7 +117,8 @@ Result<std::vector<DeadLetter>> list(StoreState& state) {
 Result<void> bury(StoreState& state, const outbox::Entry& entry, std::string_view code, std::string_view message,
                   Id id) {
   auto insert = state.connection->prepare(
-      "INSERT INTO nizhal_dead_letter(client_mutation_id, id_seed, name, args_version, args, depends_on, code, message, "
+      "INSERT INTO nizhal_dead_letter(client_mutation_id, id_seed, name, args_version, args, depends_on, code, "
+      "message, "
       "at) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
   if (!insert) return tl::unexpected(insert.error());
   insert->bind_text(1, entry.client_mutation_id)

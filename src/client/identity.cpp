@@ -64,9 +64,8 @@ Result<void> archive(const std::string& path, Timestamp now, const Log& log) {
     if (!std::filesystem::exists(path + suffix, error)) continue;
     std::filesystem::rename(path + suffix, target + suffix, error);
     if (error)
-      return failure(ErrorCode::io_error,
-                     fmt::format("\"{}\" cannot be moved to \"{}\": {}", path + suffix, target + suffix,
-                                 error.message()));
+      return failure(ErrorCode::io_error, fmt::format("\"{}\" cannot be moved to \"{}\": {}", path + suffix,
+                                                      target + suffix, error.message()));
   }
   log.warning("storage", fmt::format("\"{}\" belongs to another actor and is kept as \"{}\"", path, target));
   return {};

@@ -36,11 +36,11 @@ Result<void> settle_identity(StoreState& state) {
   if (!match) return tl::unexpected(match.error());
   if (*match == identity::Match::same) return {};
   if (state.options.other_actor == OtherActor::Refuse)
-    return failure(ErrorCode::identity_mismatch,
-                   fmt::format("\"{}\" belongs to {}, not to {}; open another file, or say that it may be archived or "
-                               "discarded",
-                               state.options.path, identity::describe(state.actor),
-                               identity::describe(state.options.actor)));
+    return failure(
+        ErrorCode::identity_mismatch,
+        fmt::format("\"{}\" belongs to {}, not to {}; open another file, or say that it may be archived or "
+                    "discarded",
+                    state.options.path, identity::describe(state.actor), identity::describe(state.options.actor)));
   // Closing the last connection writes everything into the one file.
   state.meta.reset();
   state.connection.reset();

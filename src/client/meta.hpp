@@ -16,18 +16,19 @@
 namespace nizhal::client {
 
 namespace meta_key {
-inline constexpr std::string_view kFormat = "format";        // version of the control tables
-inline constexpr std::string_view kDomain = "domain";        // its name
-inline constexpr std::string_view kClientId = "client_id";   // a UUID; new after a clone was noticed (S19)
-inline constexpr std::string_view kActor = "actor";          // JSON {userId, ownerId, claims}
-inline constexpr std::string_view kServer = "server";        // address
-inline constexpr std::string_view kSchema = "schema";        // JSON: the app tables as they are in this file
-inline constexpr std::string_view kDeclared = "declared";    // JSON: tables and fingerprints of the domain last opened with
-inline constexpr std::string_view kCursor = "cursor";                // of the last applied page
-inline constexpr std::string_view kStagedCursor = "staged_cursor";   // of the last staged page
+inline constexpr std::string_view kFormat = "format";       // version of the control tables
+inline constexpr std::string_view kDomain = "domain";       // its name
+inline constexpr std::string_view kClientId = "client_id";  // a UUID; new after a clone was noticed (S19)
+inline constexpr std::string_view kActor = "actor";         // JSON {userId, ownerId, claims}
+inline constexpr std::string_view kServer = "server";       // address
+inline constexpr std::string_view kSchema = "schema";       // JSON: the app tables as they are in this file
+inline constexpr std::string_view kDeclared =
+    "declared";                                        // JSON: tables and fingerprints of the domain last opened with
+inline constexpr std::string_view kCursor = "cursor";  // of the last applied page
+inline constexpr std::string_view kStagedCursor = "staged_cursor";  // of the last staged page
 inline constexpr std::string_view kEpoch = "epoch";
-inline constexpr std::string_view kBuckets = "covered_buckets";      // JSON array of bucket keys
-inline constexpr std::string_view kSyncState = "first_sync";         // see SyncState
+inline constexpr std::string_view kBuckets = "covered_buckets";  // JSON array of bucket keys
+inline constexpr std::string_view kSyncState = "first_sync";     // see SyncState
 inline constexpr std::string_view kLastGiven = "last_given_mutation_id";
 inline constexpr std::string_view kConfirmedId = "last_confirmed_mutation_id";
 inline constexpr std::string_view kConfirmedClientId = "last_confirmed_client_mutation_id";

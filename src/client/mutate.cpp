@@ -54,8 +54,7 @@ Result<Ticket> mutate(StoreState& state, std::string_view name, const MutatorDef
     entry.depends_on = options.depends_on;
     auto outcome = run_entry(state, entry);
     if (!outcome) return tl::unexpected(outcome.error());
-    if (!outcome->is_done())
-      return failure(ErrorCode::refused, fmt::format("{}: {}", outcome->code, outcome->message));
+    if (!outcome->is_done()) return failure(ErrorCode::refused, fmt::format("{}: {}", outcome->code, outcome->message));
     if (auto kept = outbox::append(state, entry); !kept) return tl::unexpected(kept.error());
     return Ticket{entry.client_mutation_id};
   });

@@ -30,8 +30,7 @@ Entry read_entry(const sqlite::Statement& row) {
 }
 
 Result<bool> exists(StoreState& state, std::string_view condition) {
-  auto found = state.connection->query_integer(
-      fmt::format("SELECT 1 FROM nizhal_outbox WHERE {} LIMIT 1", condition));
+  auto found = state.connection->query_integer(fmt::format("SELECT 1 FROM nizhal_outbox WHERE {} LIMIT 1", condition));
   if (!found) return tl::unexpected(found.error());
   return found->has_value();
 }
@@ -58,7 +57,7 @@ std::vector<std::string> parse_depends_on(std::string_view text) {
 }
 
 Result<std::vector<Entry>> list(StoreState& state, Which which, std::optional<std::size_t> limit) {
-  const std::string_view condition = which == Which::all           ? "1"
+  const std::string_view condition = which == Which::all         ? "1"
                                      : which == Which::unsettled ? "outcome_known = 0"
                                                                  : "covered = 0";
   auto select = state.connection->prepare(
@@ -75,8 +74,8 @@ Result<std::vector<Entry>> list(StoreState& state, Which which, std::optional<st
 }
 
 Result<std::optional<Entry>> find(StoreState& state, std::string_view client_mutation_id) {
-  auto select = state.connection->prepare(
-      fmt::format("SELECT {} FROM nizhal_outbox WHERE client_mutation_id = ?1", kColumns));
+  auto select =
+      state.connection->prepare(fmt::format("SELECT {} FROM nizhal_outbox WHERE client_mutation_id = ?1", kColumns));
   if (!select) return tl::unexpected(select.error());
   select->bind_text(1, client_mutation_id);
   auto row = select->step();

@@ -29,8 +29,8 @@ std::size_t encoded_bytes(const Entry& entry) {
 Result<void> give_mutation_id(StoreState& state, Entry& entry) {
   const std::int64_t given = state.meta->integer(meta_key::kLastGiven) + 1;
   entry.mutation_id = MutationId{static_cast<std::uint64_t>(given)};
-  auto insert = state.connection->prepare(
-      "INSERT OR REPLACE INTO nizhal_sent(mutation_id, client_mutation_id) VALUES(?1, ?2)");
+  auto insert =
+      state.connection->prepare("INSERT OR REPLACE INTO nizhal_sent(mutation_id, client_mutation_id) VALUES(?1, ?2)");
   if (!insert) return tl::unexpected(insert.error());
   insert->bind(1, given).bind_text(2, entry.client_mutation_id);
   if (auto done = insert->run(); !done) return done;
@@ -156,10 +156,10 @@ class Settlement {
     }
     if (entry.is_skip()) return outcome_known(entry);
     if (auto done = undo_once(); !done) return done;
-    const std::string message =
-        fmt::format("it was sent, but the server no longer knows what became of it{}{}; look at the data, then retry or "
-                    "discard it",
-                    result.error.empty() ? "" : ": ", result.error);
+    const std::string message = fmt::format(
+        "it was sent, but the server no longer knows what became of it{}{}; look at the data, then retry or "
+        "discard it",
+        result.error.empty() ? "" : ": ", result.error);
     if (auto done = dead_letters::bury(state_, entry, "outcome_unknown", message, dead_letters::Id::burned); !done)
       return done;
     ++settled_.rejected;

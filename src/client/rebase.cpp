@@ -103,9 +103,10 @@ Result<void> renumber_after(StoreState& state, MutationId last, std::string_view
   forget->bind(1, last_number);
   if (auto done = forget->run(); !done) return done;
   Meta& meta = *state.meta;
-  state.log.warning("sync", fmt::format("the server's last mutation of this device is {}, {} were given: what is pending "
-                                        "is numbered anew",
-                                        last_number, meta.integer(meta_key::kLastGiven)));
+  state.log.warning("sync",
+                    fmt::format("the server's last mutation of this device is {}, {} were given: what is pending "
+                                "is numbered anew",
+                                last_number, meta.integer(meta_key::kLastGiven)));
   if (auto kept = meta.set(meta_key::kLastGiven, last_number); !kept) return kept;
   if (meta.integer(meta_key::kConfirmedId) > last_number) {
     if (auto kept = meta.set(meta_key::kConfirmedId, last_number); !kept) return kept;

@@ -9,8 +9,9 @@ namespace nizhal::client {
 namespace {
 
 bool is_reading_pragma(const char* name) {
-  constexpr const char* kReading[] = {"table_info", "table_xinfo", "table_list", "index_list", "index_info",
-                                      "database_list", "foreign_key_list", "data_version", "integrity_check"};
+  constexpr const char* kReading[] = {"table_info",       "table_xinfo",  "table_list",
+                                      "index_list",       "index_info",   "database_list",
+                                      "foreign_key_list", "data_version", "integrity_check"};
   for (const char* allowed : kReading) {
     if (std::strcmp(name, allowed) == 0) return true;
   }
@@ -42,11 +43,9 @@ using OwnStatement = std::unique_ptr<sqlite3_stmt, Finalizer>;
 Result<OwnStatement> prepare(sqlite3* database, std::string_view text, std::string_view* rest) {
   sqlite3_stmt* statement = nullptr;
   const char* tail = nullptr;
-  const int code =
-      sqlite3_prepare_v2(database, text.data(), static_cast<int>(text.size()), &statement, &tail);
+  const int code = sqlite3_prepare_v2(database, text.data(), static_cast<int>(text.size()), &statement, &tail);
   OwnStatement owned(statement);
-  if (code == SQLITE_AUTH)
-    return tl::unexpected(usage("only reading is allowed here; changes go through mutators"));
+  if (code == SQLITE_AUTH) return tl::unexpected(usage("only reading is allowed here; changes go through mutators"));
   if (code != SQLITE_OK) return tl::unexpected(usage(fmt::format("SQL: {}", sqlite3_errmsg(database))));
   *rest = text.substr(static_cast<std::size_t>(tail - text.data()));
   return owned;

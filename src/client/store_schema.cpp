@@ -75,8 +75,8 @@ Result<void> add_column(StoreState& state, const TableDef& table, ColumnDef colu
   // SQLite wants a value for the rows that are here; the server fills the column in soon after (S15).
   if (!column.nullable && !column.default_value) column.default_value = zero_value(column.type);
   state.log.info("storage", fmt::format("table \"{}\": column \"{}\" added", table.name, column.name));
-  return state.connection->execute(fmt::format("ALTER TABLE {} ADD COLUMN {}", quote_identifier(table.name),
-                                               sqlite::column_ddl(table, column)));
+  return state.connection->execute(
+      fmt::format("ALTER TABLE {} ADD COLUMN {}", quote_identifier(table.name), sqlite::column_ddl(table, column)));
 }
 
 /// Adds what is new; columns that are no longer declared but stay in the file are appended to `described`.
@@ -88,7 +88,8 @@ Result<void> migrate_table(StoreState& state, const TableDef& table, const json:
   if (const json::value* list = member(stored, "columns"); list && list->is_array()) {
     for (const json::value& column : list->get_array()) {
       const json::array* parts = column.if_array();
-      if (!parts || parts->size() != 3 || !(*parts)[0].is_string() || !(*parts)[1].is_string() || !(*parts)[2].is_bool())
+      if (!parts || parts->size() != 3 || !(*parts)[0].is_string() || !(*parts)[1].is_string() ||
+          !(*parts)[2].is_bool())
         return failure(ErrorCode::corrupt, "nizhal_meta: \"schema\" cannot be read");
       columns[std::string((*parts)[0].get_string())] = {std::string((*parts)[1].get_string()), (*parts)[2].get_bool()};
     }
@@ -167,9 +168,10 @@ Result<void> prepare_control_tables(StoreState& state) {
   if (auto loaded = state.meta->load(); !loaded) return loaded;
   const std::int64_t format = state.meta->integer(meta_key::kFormat);
   if (format > kFormat)
-    return failure(ErrorCode::schema_mismatch,
-                   fmt::format("this file was written by a newer release (format {}, this one knows {}); update the app",
-                               format, kFormat));
+    return failure(
+        ErrorCode::schema_mismatch,
+        fmt::format("this file was written by a newer release (format {}, this one knows {}); update the app", format,
+                    kFormat));
   return {};
 }
 

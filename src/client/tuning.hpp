@@ -8,21 +8,23 @@
 namespace nizhal::client {
 
 struct Tuning {
-  std::size_t push_mutations_max = 100;        // per request: what the server runs in one database transaction
-  std::size_t push_body_bytes_max = 512 << 10; // bytes; half of the server's default limit, so that headers never decide
-  unsigned pushes_in_row_max = 10;             // before a pull that is wanted gets its turn
-  std::size_t pull_limit = 1'000;              // rows per page: some milliseconds of decoding on a phone
-  std::chrono::milliseconds request_timeout{30'000};    // the server answers within 10 s; the rest is a slow network
-  std::chrono::milliseconds backoff_base{500};          // first retry at most this late
-  std::chrono::milliseconds backoff_max{60'000};        // what a user still takes for "it noticed by itself"
-  std::chrono::milliseconds reconnect_base{1'000};      // socket: full jitter over it spreads a server's restart
-  unsigned backoff_doublings_max = 16;                  // keeps the shift defined; the cap is reached long before
-  unsigned busy_retries_of_sync = 5;                    // a "sync now" bears this many 503s in a row before it fails
-  unsigned renumberings_max = 4;                        // in a row without an outcome; more means that both sides disagree
-  std::int64_t interval_jitter_percent = 10;            // of the pull interval: devices started together drift apart
+  std::size_t push_mutations_max = 100;  // per request: what the server runs in one database transaction
+  std::size_t push_body_bytes_max =
+      512 << 10;                    // bytes; half of the server's default limit, so that headers never decide
+  unsigned pushes_in_row_max = 10;  // before a pull that is wanted gets its turn
+  std::size_t pull_limit = 1'000;   // rows per page: some milliseconds of decoding on a phone
+  std::chrono::milliseconds request_timeout{30'000};  // the server answers within 10 s; the rest is a slow network
+  std::chrono::milliseconds backoff_base{500};        // first retry at most this late
+  std::chrono::milliseconds backoff_max{60'000};      // what a user still takes for "it noticed by itself"
+  std::chrono::milliseconds reconnect_base{1'000};    // socket: full jitter over it spreads a server's restart
+  unsigned backoff_doublings_max = 16;                // keeps the shift defined; the cap is reached long before
+  unsigned busy_retries_of_sync = 5;                  // a "sync now" bears this many 503s in a row before it fails
+  unsigned renumberings_max = 4;              // in a row without an outcome; more means that both sides disagree
+  std::int64_t interval_jitter_percent = 10;  // of the pull interval: devices started together drift apart
 };
 
-/// A page's server time corrects the device's clock when they differ by more than this. Less may be the network's delay.
+/// A page's server time corrects the device's clock when they differ by more than this. Less may be the network's
+/// delay.
 inline constexpr std::int64_t kClockCorrectionMs = 10'000;
 /// An idle pull that only moves the cursor is written down when the last write is older than this. The server prunes
 /// removals after days, so an hour loses nothing but repeats.
