@@ -22,8 +22,8 @@ using std::chrono::milliseconds;
 struct InFlight {
   RequestId id = 0;
   enum class Kind { push, pull } kind = Kind::push;
-  protocol::PushRequest push;
-  protocol::PullRequest pull;
+  protocol::PushRequest push{};
+  protocol::PullRequest pull{};
 };
 
 milliseconds retry_after(const protocol::HttpResponse& response) {
