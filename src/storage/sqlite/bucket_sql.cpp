@@ -1,0 +1,215 @@
+#include "storage/sqlite/bucket_sql.hpp"
+
+#include <fmt/format.h>
+
+#include "base/bytes.hpp"
+#include "query/to_sql.hpp"
+
+namespace nizhal::storage {
+namespace {
+
+constexpr const char* kNever = "0";
+
+const char* operator_sql(Comparison comparison) {
+  switch (comparison) {
+    case Comparison::eq: return "=";
+    case Comparison::ne: return "<>";
+    case Comparison::lt: return "<";
+    case Comparison::le: return "<=";
+    case Comparison::gt: return ">";
+    case Comparison::ge: return ">=";
+    case Comparison::is_null:
+    case Comparison::is_not_null: break;
+  }
+  return "IS";
+}
+
+/// Time as it is stored by the engine, so that text order is time order; other programs' forms to the millisecond.
+std::string instant_sql(const std::string& column) {
+  return fmt::format(
+      "CASE WHEN {0} GLOB '???\?-?\?-?\?T?\?:?\?:?\?.??????Z' THEN {0} ELSE strftime('%Y-%m-%dT%H:%M:%f', {0}) || '000Z' END",
+      column);
+}
+
+std::string condition_sql(std::string_view row, const TableDef& table, const Condition& condition) {
+  const std::size_t index = table.index_of(condition.column);
+  if (index == TableDef::npos) return kNever;
+  const ColumnDef& column = table.columns[index];
+  const std::string readable = readable_sql(row, column);
+  if (condition.comparison == Comparison::is_null) return fmt::format("NOT {}", readable);
+  if (condition.comparison == Comparison::is_not_null) return readable;
+  if (is_null(condition.operand)) return kNever;
+  const std::string literal = sql_literal(Dialect::sqlite, column.type, condition.operand);
+  std::string left = column_sql(row, condition.column);
+  std::string right = literal;
+  if (column.type == ColumnType::boolean) left = fmt::format("({} <> 0)", left);
+  if (column.type == ColumnType::timestamp) left = instant_sql(left);
+  if (column.type == ColumnType::numeric) {
+    left = fmt::format("CAST({} AS REAL)", left);
+    right = fmt::format("CAST({} AS REAL)", literal);
+  }
+  return fmt::format("({} AND {} {} {})", readable, left, operator_sql(condition.comparison), right);
+}
+
+/// All columns hold values that can be part of a bucket key.
+std::string values_sql(std::string_view row, const TableDef& table, const std::vector<std::string>& columns) {
+  std::string text;
+  for (const std::string& name : columns) {
+    const std::size_t index = table.index_of(name);
+    if (index == TableDef::npos) return kNever;
+    const ColumnDef& column = table.columns[index];
+    if (!text.empty()) text += " AND ";
+    text += readable_sql(row, column);
+    if (column.type == ColumnType::text || column.type == ColumnType::uuid)
+      text += fmt::format(" AND {0} <> '' AND instr({0}, char(0)) = 0", column_sql(row, name));
+  }
+  return text.empty() ? "1" : text;
+}
+
+/// Values of columns as a bucket key or grant subject is made of them (join_bucket_values).
+std::string joined_sql(std::string_view prefix, std::string_view row, const std::vector<std::string>& columns) {
+  std::string text = quote_text(prefix);
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    if (i > 0) text += " || '/'";
+    const std::string value = column_sql(row, columns[i]);
+    if (columns.size() == 1)
+      text += " || " + value;
+    else
+      text += fmt::format(" || replace(replace({}, '%', '%25'), '/', '%2F')", value);
+  }
+  // The cast gives the expression text affinity, without which an index on it would not serve comparisons with text
+  // columns; the concatenation strips a column's own collation.
+  return fmt::format("CAST({} AS TEXT)", text);
+}
+
+/// A key that starts with a longer prefix belongs to that prefix's definition.
+std::string unambiguous_sql(const CompiledDomain& domain, std::size_t definition, const std::string& key) {
+  const std::string& prefix = domain.definitions()[definition].prefix;
+  std::string text;
+  for (const BucketDefinition& other : domain.definitions()) {
+    if (other.prefix.size() <= prefix.size() || other.prefix.compare(0, prefix.size(), prefix) != 0) continue;
+    const std::string literal = quote_text(other.prefix);
+    text += fmt::format(" AND substr({}, 1, {}) <> {}", key, count_code_points(other.prefix), literal);
+  }
+  return text;
+}
+
+std::vector<std::string> claim_columns(const BucketDefinition& definition) {
+  std::vector<std::string> columns;
+  for (const MembershipFilter& filter : definition.membership_filters)
+    if (!filter.claim.empty()) columns.push_back(filter.column);
+  return columns;
+}
+
+std::vector<std::string> membership_columns(const BucketDefinition& definition) {
+  std::vector<std::string> columns;
+  for (const ParameterDef& parameter : definition.parameters) columns.push_back(parameter.membership_column);
+  return columns;
+}
+
+const TableDef& membership_table(const CompiledDomain& domain, const BucketDefinition& definition) {
+  return *domain.domain().find_table(definition.membership_table);
+}
+
+}  // namespace
+
+std::string column_sql(std::string_view row, std::string_view column) {
+  std::string text(row);
+  if (!text.empty()) text += '.';
+  return text + quote_identifier(column);
+}
+
+std::string readable_sql(std::string_view row, const ColumnDef& column) {
+  const std::string name = column_sql(row, column.name);
+  switch (column.type) {
+    case ColumnType::integer:
+    case ColumnType::bigint:
+    case ColumnType::boolean: return fmt::format("(typeof({}) = 'integer')", name);
+    case ColumnType::real: return fmt::format("(typeof({}) IN ('real', 'integer'))", name);
+    case ColumnType::blob:
+    case ColumnType::crdt_text:
+    case ColumnType::crdt_map: return fmt::format("(typeof({}) = 'blob')", name);
+    case ColumnType::timestamp:
+      return fmt::format("(typeof({}) = 'text' AND {} IS NOT NULL)", name, instant_sql(name));
+    case ColumnType::text:
+    case ColumnType::uuid:
+    case ColumnType::numeric:
+    case ColumnType::date:
+    case ColumnType::json: break;
+  }
+  return fmt::format("(typeof({}) = 'text')", name);
+}
+
+std::string key_sql(std::string_view row, const TableDef& table) {
+  return fmt::format("CAST('' || {} AS TEXT)", column_sql(row, table.key));
+}
+
+std::string client_key_sql(std::string_view row, const TableDef& table) {
+  const std::size_t index = table.index_of("client_id");
+  if (index == TableDef::npos || table.key == "client_id") return "NULL";
+  const ColumnType type = table.columns[index].type;
+  if (type != ColumnType::text && type != ColumnType::uuid) return "NULL";
+  return fmt::format("CASE WHEN {} THEN NULLIF('' || {}, {}) END", readable_sql(row, table.columns[index]),
+                     column_sql(row, "client_id"), key_sql(row, table));
+}
+
+std::string conditions_hold_sql(std::string_view row, const TableDef& table, const std::vector<Condition>& conditions) {
+  std::string text;
+  for (const Condition& condition : conditions) {
+    if (!text.empty()) text += " AND ";
+    text += condition_sql(row, table, condition);
+  }
+  return text.empty() ? "1" : text;
+}
+
+std::string in_bucket_sql(const CompiledDomain& domain, std::size_t definition, const BucketTable& entry,
+                          std::string_view row) {
+  const TableDef& table = domain.table(entry.table);
+  return fmt::format("({} AND {} AND {}{})", readable_sql(row, table.key_column()),
+                     values_sql(row, table, entry.parameter_columns),
+                     conditions_hold_sql(row, table, entry.conditions),
+                     unambiguous_sql(domain, definition, bucket_key_sql(domain, definition, entry, row)));
+}
+
+std::string bucket_key_sql(const CompiledDomain& domain, std::size_t definition, const BucketTable& entry,
+                           std::string_view row) {
+  return joined_sql(domain.definitions()[definition].prefix, row, entry.parameter_columns);
+}
+
+std::string grant_definition_id(const CompiledDomain& domain, std::size_t definition) {
+  const BucketDefinition& def = domain.definitions()[definition];
+  std::string text = def.prefix;
+  const auto add = [&text](std::string_view part) { text += fmt::format("\n{}:{}", part.size(), part); };
+  add(def.membership_table);
+  for (const MembershipFilter& filter : def.membership_filters) {
+    add(filter.column);
+    const TableDef& table = membership_table(domain, def);
+    const std::size_t index = table.index_of(filter.column);
+    const ColumnType type = index == TableDef::npos ? ColumnType::text : table.columns[index].type;
+    add(filter.claim.empty() ? sql_literal(Dialect::sqlite, type, filter.constant) : "claim " + filter.claim);
+  }
+  for (const ParameterDef& parameter : def.parameters) add(parameter.membership_column);
+  return to_hex(sha256(as_bytes(text))).substr(0, 16);
+}
+
+std::string grants_sql(const CompiledDomain& domain, std::size_t definition, std::string_view row) {
+  const BucketDefinition& def = domain.definitions()[definition];
+  const TableDef& table = membership_table(domain, def);
+  std::string text = "(" + values_sql(row, table, claim_columns(def)) + " AND " +
+                     values_sql(row, table, membership_columns(def));
+  for (const MembershipFilter& filter : def.membership_filters)
+    if (filter.claim.empty())
+      text += " AND " + condition_sql(row, table, {filter.column, Comparison::eq, filter.constant, true});
+  return text + unambiguous_sql(domain, definition, grant_bucket_sql(domain, definition, row)) + ")";
+}
+
+std::string grant_subject_sql(const CompiledDomain& domain, std::size_t definition, std::string_view row) {
+  return joined_sql("", row, claim_columns(domain.definitions()[definition]));
+}
+
+std::string grant_bucket_sql(const CompiledDomain& domain, std::size_t definition, std::string_view row) {
+  const BucketDefinition& def = domain.definitions()[definition];
+  return joined_sql(def.prefix, row, membership_columns(def));
+}
+
+}  // namespace nizhal::storage
