@@ -12,22 +12,39 @@ constexpr const char* kNever = "0";
 
 const char* operator_sql(Comparison comparison) {
   switch (comparison) {
-    case Comparison::eq: return "=";
-    case Comparison::ne: return "<>";
-    case Comparison::lt: return "<";
-    case Comparison::le: return "<=";
-    case Comparison::gt: return ">";
-    case Comparison::ge: return ">=";
+    case Comparison::eq:
+      return "=";
+    case Comparison::ne:
+      return "<>";
+    case Comparison::lt:
+      return "<";
+    case Comparison::le:
+      return "<=";
+    case Comparison::gt:
+      return ">";
+    case Comparison::ge:
+      return ">=";
     case Comparison::is_null:
-    case Comparison::is_not_null: break;
+    case Comparison::is_not_null:
+      break;
   }
   return "IS";
 }
 
 /// Time as it is stored by the engine, so that text order is time order; other programs' forms to the millisecond.
+/// Null for what is no time.
 std::string instant_sql(const std::string& column) {
   return fmt::format(
-      "CASE WHEN {0} GLOB '???\?-?\?-?\?T?\?:?\?:?\?.??????Z' THEN {0} ELSE strftime('%Y-%m-%dT%H:%M:%f', {0}) || '000Z' END",
+      "CASE WHEN {0} GLOB '???\?-?\?-?\?T?\?:?\?:?\?.??????Z' THEN {0} "
+      "ELSE strftime('%Y-%m-%dT%H:%M:%f', {0}) || '000Z' END",
+      column);
+}
+
+/// 0, 1 or null, from the words that SQLite programs use.
+std::string boolean_sql(const std::string& column) {
+  return fmt::format(
+      "CASE WHEN typeof({0}) = 'integer' THEN {0} <> 0 WHEN lower({0}) IN ('true', 't', 'yes', 'on') THEN 1 "
+      "WHEN lower({0}) IN ('false', 'f', 'no', 'off') THEN 0 END",
       column);
 }
 
@@ -42,8 +59,10 @@ std::string condition_sql(std::string_view row, const TableDef& table, const Con
   const std::string literal = sql_literal(Dialect::sqlite, column.type, condition.operand);
   std::string left = column_sql(row, condition.column);
   std::string right = literal;
-  if (column.type == ColumnType::boolean) left = fmt::format("({} <> 0)", left);
-  if (column.type == ColumnType::timestamp) left = instant_sql(left);
+  if (column.type == ColumnType::boolean) left = fmt::format("({})", boolean_sql(left));
+  if (column.type == ColumnType::timestamp) left = fmt::format("({})", instant_sql(left));
+  if (column.type == ColumnType::date) left = fmt::format("substr({}, 1, 10)", left);
+  // Exact up to a double's 15 digits: SQLite has no decimal comparison that every program would have, too.
   if (column.type == ColumnType::numeric) {
     left = fmt::format("CAST({} AS REAL)", left);
     right = fmt::format("CAST({} AS REAL)", literal);
@@ -122,20 +141,33 @@ std::string column_sql(std::string_view row, std::string_view column) {
 std::string readable_sql(std::string_view row, const ColumnDef& column) {
   const std::string name = column_sql(row, column.name);
   switch (column.type) {
+    case ColumnType::text:
+      break;
+    case ColumnType::uuid:
+      // Lower case only, as the engine writes them: keys and buckets are compared as bytes.
+      return fmt::format(
+          "(typeof({0}) = 'text' AND {0} LIKE '________-____-____-____-____________' AND {0} NOT GLOB '*[^-0-9a-f]*')",
+          name);
     case ColumnType::integer:
+      return fmt::format("(typeof({0}) = 'integer' AND {0} BETWEEN -2147483648 AND 2147483647)", name);
     case ColumnType::bigint:
-    case ColumnType::boolean: return fmt::format("(typeof({}) = 'integer')", name);
-    case ColumnType::real: return fmt::format("(typeof({}) IN ('real', 'integer'))", name);
-    case ColumnType::blob:
-    case ColumnType::crdt_text:
-    case ColumnType::crdt_map: return fmt::format("(typeof({}) = 'blob')", name);
+      return fmt::format("(typeof({}) = 'integer')", name);
+    case ColumnType::boolean:
+      return fmt::format("({} IS NOT NULL)", boolean_sql(name));
+    case ColumnType::real:
+      return fmt::format("(typeof({}) IN ('real', 'integer'))", name);
+    case ColumnType::numeric:
+      return fmt::format("(typeof({0}) = 'text' AND {0} GLOB '*[0-9]*' AND {0} NOT GLOB '*[^-+.0-9eE]*')", name);
     case ColumnType::timestamp:
       return fmt::format("(typeof({}) = 'text' AND {} IS NOT NULL)", name, instant_sql(name));
-    case ColumnType::text:
-    case ColumnType::uuid:
-    case ColumnType::numeric:
     case ColumnType::date:
-    case ColumnType::json: break;
+      return fmt::format("(typeof({0}) = 'text' AND date(substr({0}, 1, 10)) IS substr({0}, 1, 10))", name);
+    case ColumnType::json:
+      return fmt::format("(typeof({0}) = 'text' AND json_valid({0}))", name);
+    case ColumnType::blob:
+    case ColumnType::crdt_text:
+    case ColumnType::crdt_map:
+      return fmt::format("(typeof({}) <> 'null')", name);
   }
   return fmt::format("(typeof({}) = 'text')", name);
 }
@@ -166,8 +198,7 @@ std::string in_bucket_sql(const CompiledDomain& domain, std::size_t definition, 
                           std::string_view row) {
   const TableDef& table = domain.table(entry.table);
   return fmt::format("({} AND {} AND {}{})", readable_sql(row, table.key_column()),
-                     values_sql(row, table, entry.parameter_columns),
-                     conditions_hold_sql(row, table, entry.conditions),
+                     values_sql(row, table, entry.parameter_columns), conditions_hold_sql(row, table, entry.conditions),
                      unambiguous_sql(domain, definition, bucket_key_sql(domain, definition, entry, row)));
 }
 
@@ -195,8 +226,8 @@ std::string grant_definition_id(const CompiledDomain& domain, std::size_t defini
 std::string grants_sql(const CompiledDomain& domain, std::size_t definition, std::string_view row) {
   const BucketDefinition& def = domain.definitions()[definition];
   const TableDef& table = membership_table(domain, def);
-  std::string text = "(" + values_sql(row, table, claim_columns(def)) + " AND " +
-                     values_sql(row, table, membership_columns(def));
+  std::string text =
+      "(" + values_sql(row, table, claim_columns(def)) + " AND " + values_sql(row, table, membership_columns(def));
   for (const MembershipFilter& filter : def.membership_filters)
     if (filter.claim.empty())
       text += " AND " + condition_sql(row, table, {filter.column, Comparison::eq, filter.constant, true});

@@ -183,9 +183,10 @@ class Provisioner {
     if (!row) return tl::unexpected(row.error());
     if (!*row) return {};
     if (statement->text(0) != "table")
-      return failure(ErrorCode::schema_mismatch, fmt::format("\"{}\" is a {} in the database, and a table in the domain; "
-                                                             "rename one of them",
-                                                             def.name, statement->text(0)));
+      return failure(ErrorCode::schema_mismatch,
+                     fmt::format("\"{}\" is a {} in the database, and a table in the domain; "
+                                 "rename one of them",
+                                 def.name, statement->text(0)));
     if (statement->text(1) != def.name)
       return failure(ErrorCode::schema_mismatch,
                      fmt::format("table \"{}\" is called \"{}\" in the database; declare it in that spelling", def.name,
@@ -206,11 +207,12 @@ class Provisioner {
     auto stored = read_stored_table(connection_, def.name);
     if (!stored) return tl::unexpected(stored.error());
     if (stored->has_unique_expression && domain_.is_delivered(index))
-      log_.warning("storage", fmt::format("table \"{}\" has a unique index on an expression: rows that INSERT OR REPLACE "
-                                          "of other programs removes because of it are not seen",
-                                          def.name));
-    auto missing = missing_columns(def, *stored, recorded != nullptr ? recorded->columns : std::vector<std::string>(),
-                                   has_rows);
+      log_.warning("storage",
+                   fmt::format("table \"{}\" has a unique index on an expression: rows that INSERT OR REPLACE "
+                               "of other programs removes because of it are not seen",
+                               def.name));
+    auto missing =
+        missing_columns(def, *stored, recorded != nullptr ? recorded->columns : std::vector<std::string>(), has_rows);
     if (!missing) return tl::unexpected(missing.error());
     for (const std::size_t column : *missing) {
       if (auto done = execute(fmt::format("ALTER TABLE {} ADD COLUMN {}", quote_identifier(def.name),
@@ -221,8 +223,8 @@ class Provisioner {
     }
     if (!domain_.is_delivered(index)) return {};
     if (stored->find(kVersionColumn) == nullptr) {
-      if (auto done = execute(fmt::format("ALTER TABLE {} ADD COLUMN {}", quote_identifier(def.name),
-                                          version_column_ddl()));
+      if (auto done =
+              execute(fmt::format("ALTER TABLE {} ADD COLUMN {}", quote_identifier(def.name), version_column_ddl()));
           !done)
         return done;
     } else if (recorded != nullptr && recorded->delivered) {
@@ -288,9 +290,10 @@ class Provisioner {
       if (auto done = statement->run(); !done) return done;
       has_new_epoch_ = true;
     }
-    changed(fmt::format("table \"{}\" was without the engine's triggers, so writes may have gone unseen: a new epoch "
-                        "makes devices fill again",
-                        def.name));
+    changed(
+        fmt::format("table \"{}\" was without the engine's triggers, so writes may have gone unseen: a new epoch "
+                    "makes devices fill again",
+                    def.name));
     return {};
   }
 
@@ -336,8 +339,8 @@ class Provisioner {
 
 }  // namespace
 
-Result<ProvisionReport> provision_database(sqlite::Connection& connection, const CompiledDomain& domain,
-                                           Random& random, const Log& log) {
+Result<ProvisionReport> provision_database(sqlite::Connection& connection, const CompiledDomain& domain, Random& random,
+                                           const Log& log) {
   return Provisioner(connection, domain, random, log).run();
 }
 

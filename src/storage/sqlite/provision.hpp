@@ -13,7 +13,7 @@
 namespace nizhal::storage {
 
 /// The caller holds the writer's turn.
-Result<ProvisionReport> provision_database(sqlite::Connection& connection, const CompiledDomain& domain,
-                                           Random& random, const Log& log);
+Result<ProvisionReport> provision_database(sqlite::Connection& connection, const CompiledDomain& domain, Random& random,
+                                           const Log& log);
 
 }  // namespace nizhal::storage

@@ -49,9 +49,9 @@ EntrySql entry_sql(const CompiledDomain& domain, const BucketTable& entry) {
   sql.live = fmt::format("SELECT {} FROM {} AS r INDEXED BY {} WHERE {} AND {} > ?{} AND {} <= ?{} ORDER BY {}, {}",
                          columns, name, live_index, where, version, next, version, next + 1, version, key);
   const std::string backfill_index = backfill_index_name(table, entry);
-  const std::string from =
-      backfill_index.empty() ? fmt::format("FROM {} AS r", name)
-                             : fmt::format("FROM {} AS r INDEXED BY {}", name, quote_identifier(backfill_index));
+  const std::string from = backfill_index.empty()
+                               ? fmt::format("FROM {} AS r", name)
+                               : fmt::format("FROM {} AS r INDEXED BY {}", name, quote_identifier(backfill_index));
   sql.from_where = fmt::format("{} WHERE {}", from, where);
   sql.backfill = fmt::format("SELECT {} {} ORDER BY {}", columns, sql.from_where, key);
   sql.backfill_after = fmt::format("SELECT {} {} AND {} > ?{} ORDER BY {}", columns, sql.from_where, key, next, key);
@@ -89,9 +89,9 @@ DomainSql::DomainSql(const CompiledDomain& domain) {
       for (const BucketTable& entry : definitions[d].tables) {
         if (entry.table != t) continue;
         if (!sql.buckets_of_key.empty()) sql.buckets_of_key += " UNION ALL ";
-        sql.buckets_of_key += fmt::format("SELECT {} FROM {} AS r WHERE {} = ?1 AND {}",
-                                          bucket_key_sql(domain, d, entry, "r"), quote_identifier(table.name),
-                                          column_sql("r", table.key), in_bucket_sql(domain, d, entry, "r"));
+        sql.buckets_of_key +=
+            fmt::format("SELECT {} FROM {} AS r WHERE {} = ?1 AND {}", bucket_key_sql(domain, d, entry, "r"),
+                        quote_identifier(table.name), column_sql("r", table.key), in_bucket_sql(domain, d, entry, "r"));
       }
     }
     for (const ColumnDef& column : table.columns) {

@@ -46,8 +46,8 @@ struct DomainSql {
 void append_stored_row_json(std::string& out, const TableSql& sql, const TableDef& table,
                             const sqlite::Statement& statement, int first_column);
 
-/// The condition that a row is in one of the buckets, for a query over `table` without alias. JSON texts of bucket values
-/// are to be bound as `?first`, `?first + 1`, …; "0" when no bucket can hold rows of the table.
+/// The condition that a row is in one of the buckets, for a query over `table` without alias. JSON texts of bucket
+/// values are to be bound as `?first`, `?first + 1`, …; "0" when no bucket can hold rows of the table.
 struct ScopeSql {
   std::string condition;
   std::vector<std::string> parameters;

@@ -39,17 +39,22 @@ bool fits(ColumnType type, Affinity affinity) {
     case ColumnType::text:
     case ColumnType::uuid:
     case ColumnType::numeric:
-    case ColumnType::json: return affinity == Affinity::text;
+    case ColumnType::json:
+      return affinity == Affinity::text;
     // Their text does not look like a number, so numeric affinity (DATE, DATETIME) leaves it alone.
     case ColumnType::timestamp:
-    case ColumnType::date: return affinity == Affinity::text || affinity == Affinity::numeric;
+    case ColumnType::date:
+      return affinity == Affinity::text || affinity == Affinity::numeric;
     case ColumnType::integer:
     case ColumnType::bigint:
-    case ColumnType::boolean: return affinity == Affinity::integer || affinity == Affinity::numeric;
-    case ColumnType::real: return affinity == Affinity::real || affinity == Affinity::numeric;
+    case ColumnType::boolean:
+      return affinity == Affinity::integer || affinity == Affinity::numeric;
+    case ColumnType::real:
+      return affinity == Affinity::real || affinity == Affinity::numeric;
     case ColumnType::blob:
     case ColumnType::crdt_text:
-    case ColumnType::crdt_map: return affinity == Affinity::blob;
+    case ColumnType::crdt_map:
+      return affinity == Affinity::blob;
   }
   return false;
 }
@@ -63,7 +68,8 @@ bool same_name(std::string_view left, std::string_view right) { return lower_cas
 Result<void> check_column(const TableDef& table, const ColumnDef& column, const StoredColumn& stored) {
   const bool is_key = column.name == table.key;
   if (stored.name != column.name)
-    return mismatch(table, column.name, fmt::format("is called \"{}\" in the database; declare it in that spelling", stored.name));
+    return mismatch(table, column.name,
+                    fmt::format("is called \"{}\" in the database; declare it in that spelling", stored.name));
   if (stored.is_generated)
     return mismatch(table, column.name, "is generated in the database; leave it out of the domain");
   if (!fits(column.type, affinity_of(stored.declared_type)))
@@ -180,8 +186,9 @@ Result<std::vector<std::size_t>> missing_columns(const TableDef& table, const St
     if (column.name == table.key)
       return mismatch(table, column.name, "is the key in the domain but missing in the database");
     if (std::find(recorded.begin(), recorded.end(), column.name) != recorded.end())
-      return mismatch(table, column.name,
-                      "was provisioned before and is missing in the database; add it again or remove it from the domain");
+      return mismatch(
+          table, column.name,
+          "was provisioned before and is missing in the database; add it again or remove it from the domain");
     if (!column.nullable && !column.default_value && has_rows)
       return mismatch(table, column.name,
                       "is missing in the database and has neither a default nor std::optional, so the existing rows "
@@ -190,8 +197,7 @@ Result<std::vector<std::size_t>> missing_columns(const TableDef& table, const St
   }
   for (const StoredColumn& column : stored.columns) {
     if (column.name == kVersionColumn || table.index_of(column.name) != TableDef::npos) continue;
-    if (column.is_key)
-      return mismatch(table, column.name, "is in the primary key of the database but not declared");
+    if (column.is_key) return mismatch(table, column.name, "is in the primary key of the database but not declared");
     if (column.not_null && !column.has_default && !column.is_generated)
       return mismatch(table, column.name,
                       "is NOT NULL without a default in the database and not declared, so no row could be inserted; "

@@ -59,8 +59,7 @@ class TriggerWriter {
  private:
   SchemaObject trigger(std::string_view verb, const std::string& when_and_what, const std::string& body) const {
     std::string name = fmt::format("nizhal_{}_{}", verb, table_.name);
-    std::string sql =
-        fmt::format("CREATE TRIGGER {} {} BEGIN\n{}END", quote_identifier(name), when_and_what, body);
+    std::string sql = fmt::format("CREATE TRIGGER {} {} BEGIN\n{}END", quote_identifier(name), when_and_what, body);
     return {std::move(name), std::move(sql)};
   }
 
@@ -79,46 +78,44 @@ class TriggerWriter {
   }
 
   SchemaObject replace() const {
-    return trigger("replace",
-                   fmt::format("BEFORE INSERT ON {} WHEN EXISTS (SELECT 1 FROM {} AS r WHERE {})", name_, name_,
-                               conflicts()),
-                   kTakeVersion + replaced(conflicts()));
+    return trigger(
+        "replace",
+        fmt::format("BEFORE INSERT ON {} WHEN EXISTS (SELECT 1 FROM {} AS r WHERE {})", name_, name_, conflicts()),
+        kTakeVersion + replaced(conflicts()));
   }
   SchemaObject displace() const {
-    const std::string others = fmt::format("{} AND {} IS NOT {}", conflicts(), column_sql("r", table_.key),
-                                           column_sql("OLD", table_.key));
-    return trigger(
-        "displace",
-        fmt::format("BEFORE UPDATE OF {} ON {} WHEN EXISTS (SELECT 1 FROM {} AS r WHERE {})", unique_columns(), name_,
-                    name_, others),
-        kTakeVersion + replaced(others));
+    const std::string others =
+        fmt::format("{} AND {} IS NOT {}", conflicts(), column_sql("r", table_.key), column_sql("OLD", table_.key));
+    return trigger("displace",
+                   fmt::format("BEFORE UPDATE OF {} ON {} WHEN EXISTS (SELECT 1 FROM {} AS r WHERE {})",
+                               unique_columns(), name_, name_, others),
+                   kTakeVersion + replaced(others));
   }
   /// What is recorded of rows that may be replaced; whether they are is up to the statement.
   std::string replaced(const std::string& which) const {
     std::string body;
     for (std::size_t i = 0; i < entries_.size(); ++i) {
-      body += fmt::format("  INSERT INTO nizhal_removal (version, bucket, table_name, key, client_key, deleted, at_us)\n"
-                          "  SELECT s.version, {}, {}, {}, {}, 0, {}\n  FROM {} AS r, nizhal_state AS s WHERE {} AND {}{};\n",
-                          bucket_key(entries_[i], "r"), quote_text(table_.name), key_sql("r", table_),
-                          client_key_sql("r", table_), kAtMicroseconds, name_, which, in_bucket(entries_[i], "r"),
-                          not_through_earlier(i, "r"));
+      body += fmt::format(
+          "  INSERT INTO nizhal_removal (version, bucket, table_name, key, client_key, deleted, at_us)\n"
+          "  SELECT s.version, {}, {}, {}, {}, 0, {}\n  FROM {} AS r, nizhal_state AS s WHERE {} AND {}{};\n",
+          bucket_key(entries_[i], "r"), quote_text(table_.name), key_sql("r", table_), client_key_sql("r", table_),
+          kAtMicroseconds, name_, which, in_bucket(entries_[i], "r"), not_through_earlier(i, "r"));
     }
     for (const std::size_t d : grants_) {
-      body += fmt::format("  INSERT INTO nizhal_replaced (definition, subject, bucket)\n"
-                          "  SELECT {}, {}, {} FROM {} AS r WHERE {} AND {};\n",
-                          definition_id(d), grant_subject_sql(domain_, d, "r"), grant_bucket_sql(domain_, d, "r"),
-                          name_, which, grants_sql(domain_, d, "r"));
+      body += fmt::format(
+          "  INSERT INTO nizhal_replaced (definition, subject, bucket)\n"
+          "  SELECT {}, {}, {} FROM {} AS r WHERE {} AND {};\n",
+          definition_id(d), grant_subject_sql(domain_, d, "r"), grant_bucket_sql(domain_, d, "r"), name_, which,
+          grants_sql(domain_, d, "r"));
     }
     return body;
   }
 
   SchemaObject insert() const {
-    return trigger("insert", "AFTER INSERT ON " + name_,
-                   kTakeVersion + stamp() + forget_replaced() + gain("NEW"));
+    return trigger("insert", "AFTER INSERT ON " + name_, kTakeVersion + stamp() + forget_replaced() + gain("NEW"));
   }
   SchemaObject update() const {
-    const std::string same_key =
-        fmt::format("{} IS {}", column_sql("OLD", table_.key), column_sql("NEW", table_.key));
+    const std::string same_key = fmt::format("{} IS {}", column_sql("OLD", table_.key), column_sql("NEW", table_.key));
     std::string body = kTakeVersion + stamp();
     for (std::size_t i = 0; i < entries_.size(); ++i) {
       std::string stays;
@@ -127,8 +124,7 @@ class TriggerWriter {
         stays += fmt::format("{}({} AND {} = {})", stays.empty() ? "" : " OR ", in_bucket(other, "NEW"),
                              bucket_key(other, "NEW"), bucket_key(entries_[i], "OLD"));
       }
-      body += removal(i, fmt::format("NOT ({})", same_key),
-                      fmt::format(" AND NOT ({} AND ({}))", same_key, stays));
+      body += removal(i, fmt::format("NOT ({})", same_key), fmt::format(" AND NOT ({} AND ({}))", same_key, stays));
     }
     body += forget_replaced() + lose("OLD") + gain("NEW");
     std::string columns;
@@ -144,56 +140,62 @@ class TriggerWriter {
   }
 
   std::string removal(std::size_t entry, const std::string& deleted, const std::string& condition) const {
-    return fmt::format("  INSERT INTO nizhal_removal (version, bucket, table_name, key, client_key, deleted, at_us)\n"
-                       "  SELECT s.version, {}, {}, {}, {}, {}, {}\n  FROM nizhal_state AS s WHERE {}{}{};\n",
-                       bucket_key(entries_[entry], "OLD"), quote_text(table_.name), key_sql("OLD", table_),
-                       client_key_sql("OLD", table_), deleted, kAtMicroseconds, in_bucket(entries_[entry], "OLD"),
-                       not_through_earlier(entry, "OLD"), condition);
+    return fmt::format(
+        "  INSERT INTO nizhal_removal (version, bucket, table_name, key, client_key, deleted, at_us)\n"
+        "  SELECT s.version, {}, {}, {}, {}, {}, {}\n  FROM nizhal_state AS s WHERE {}{}{};\n",
+        bucket_key(entries_[entry], "OLD"), quote_text(table_.name), key_sql("OLD", table_),
+        client_key_sql("OLD", table_), deleted, kAtMicroseconds, in_bucket(entries_[entry], "OLD"),
+        not_through_earlier(entry, "OLD"), condition);
   }
 
   /// An engine write sets the version with the row; then there is nothing left to do here.
   std::string stamp() const {
     if (!delivered_) return "";
-    return fmt::format("  UPDATE {0} SET {1} = (SELECT version FROM nizhal_state)\n"
-                       "  WHERE {2} = {3} AND {1} <> (SELECT version FROM nizhal_state);\n",
-                       name_, kVersionColumn, quote_identifier(table_.key), column_sql("NEW", table_.key));
+    return fmt::format(
+        "  UPDATE {0} SET {1} = (SELECT version FROM nizhal_state)\n"
+        "  WHERE {2} = {3} AND {1} <> (SELECT version FROM nizhal_state);\n",
+        name_, kVersionColumn, quote_identifier(table_.key), column_sql("NEW", table_.key));
   }
 
   // A conflict clause would not do: inside a trigger the one of the statement that fired it counts.
   std::string gain(std::string_view row) const {
     std::string body;
     for (const std::size_t d : grants_)
-      body += fmt::format("  INSERT INTO nizhal_grant (definition, subject, bucket, gained)\n"
-                          "  SELECT {0}, {1}, {2}, s.version FROM nizhal_state AS s WHERE {3} AND NOT EXISTS\n"
-                          "  (SELECT 1 FROM nizhal_grant WHERE definition = {0} AND subject = {1} AND bucket = {2});\n",
-                          definition_id(d), grant_subject_sql(domain_, d, row), grant_bucket_sql(domain_, d, row),
-                          grants_sql(domain_, d, row));
+      body += fmt::format(
+          "  INSERT INTO nizhal_grant (definition, subject, bucket, gained)\n"
+          "  SELECT {0}, {1}, {2}, s.version FROM nizhal_state AS s WHERE {3} AND NOT EXISTS\n"
+          "  (SELECT 1 FROM nizhal_grant WHERE definition = {0} AND subject = {1} AND bucket = {2});\n",
+          definition_id(d), grant_subject_sql(domain_, d, row), grant_bucket_sql(domain_, d, row),
+          grants_sql(domain_, d, row));
     return body;
   }
   /// A bucket is lost only when no granting row remains.
   std::string lose(std::string_view row) const {
     std::string body;
     for (const std::size_t d : grants_)
-      body += fmt::format("  DELETE FROM nizhal_grant WHERE {} AND definition = {} AND subject = {} AND bucket = {}\n"
-                          "  AND NOT {};\n",
-                          grants_sql(domain_, d, row), definition_id(d), grant_subject_sql(domain_, d, row),
-                          grant_bucket_sql(domain_, d, row), still_granted(d));
+      body += fmt::format(
+          "  DELETE FROM nizhal_grant WHERE {} AND definition = {} AND subject = {} AND bucket = {}\n"
+          "  AND NOT {};\n",
+          grants_sql(domain_, d, row), definition_id(d), grant_subject_sql(domain_, d, row),
+          grant_bucket_sql(domain_, d, row), still_granted(d));
     return body;
   }
   std::string forget_replaced() const {
     if (grants_.empty()) return "";
     std::string body;
     for (const std::size_t d : grants_)
-      body += fmt::format("  DELETE FROM nizhal_grant WHERE EXISTS (SELECT 1 FROM nizhal_replaced) AND definition = {0}\n"
-                          "  AND (subject, bucket) IN (SELECT subject, bucket FROM nizhal_replaced WHERE definition = {0})\n"
-                          "  AND NOT {1};\n",
-                          definition_id(d), still_granted(d));
+      body += fmt::format(
+          "  DELETE FROM nizhal_grant WHERE EXISTS (SELECT 1 FROM nizhal_replaced) AND definition = {0}\n"
+          "  AND (subject, bucket) IN (SELECT subject, bucket FROM nizhal_replaced WHERE definition = {0})\n"
+          "  AND NOT {1};\n",
+          definition_id(d), still_granted(d));
     return body + "  DELETE FROM nizhal_replaced;\n";
   }
   std::string still_granted(std::size_t definition) const {
-    return fmt::format("EXISTS (SELECT 1 FROM {} AS r WHERE {} = nizhal_grant.subject AND {} = nizhal_grant.bucket AND {})",
-                       name_, grant_subject_sql(domain_, definition, "r"), grant_bucket_sql(domain_, definition, "r"),
-                       grants_sql(domain_, definition, "r"));
+    return fmt::format(
+        "EXISTS (SELECT 1 FROM {} AS r WHERE {} = nizhal_grant.subject AND {} = nizhal_grant.bucket AND {})", name_,
+        grant_subject_sql(domain_, definition, "r"), grant_bucket_sql(domain_, definition, "r"),
+        grants_sql(domain_, definition, "r"));
   }
 
   std::string definition_id(std::size_t definition) const {
@@ -291,9 +293,9 @@ std::vector<SchemaObject> indexes_of(const CompiledDomain& domain, std::size_t t
   }
   for (const std::size_t d : grant_definitions_of(domain, table_index)) {
     std::string name = fmt::format("nizhal_grants:{}:{}", table.name, grant_definition_id(domain, d));
-    std::string sql = fmt::format("CREATE INDEX {} ON {} ({}, {})", quote_identifier(name),
-                                  quote_identifier(table.name), grant_subject_sql(domain, d, ""),
-                                  grant_bucket_sql(domain, d, ""));
+    std::string sql =
+        fmt::format("CREATE INDEX {} ON {} ({}, {})", quote_identifier(name), quote_identifier(table.name),
+                    grant_subject_sql(domain, d, ""), grant_bucket_sql(domain, d, ""));
     add_once(objects, {std::move(name), std::move(sql)});
   }
   return objects;

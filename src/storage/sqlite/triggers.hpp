@@ -1,8 +1,8 @@
 // The triggers and indexes that the engine puts on synced tables. Plain SQL: whatever program writes a row, its
 // version, the removals of the buckets that it left, and the grants that it gives are recorded in its transaction.
 //
-// The fact that must not break: a row that leaves a bucket, in whatever way, leaves a removal for that bucket. A removal
-// too many is harmless, because removals are judged against the rows when they are read.
+// The fact that must not break: a row that leaves a bucket, in whatever way, leaves a removal for that bucket. A
+// removal too many is harmless, because removals are judged against the rows when they are read.
 #pragma once
 
 #include <string>
@@ -19,8 +19,8 @@ struct SchemaObject {
   bool operator==(const SchemaObject&) const = default;
 };
 
-/// `unique_keys`: the columns of the table's unique indexes besides the primary key. INSERT OR REPLACE deletes rows that
-/// conflict on any of them, and deletes them without firing delete triggers.
+/// `unique_keys`: the columns of the table's unique indexes besides the primary key. INSERT OR REPLACE deletes rows
+/// that conflict on any of them, and deletes them without firing delete triggers.
 std::vector<SchemaObject> triggers_of(const CompiledDomain& domain, std::size_t table,
                                       const std::vector<std::vector<std::string>>& unique_keys);
 

@@ -1,0 +1,14 @@
+// A pull's view: one read transaction on a pooled connection.
+#pragma once
+
+#include <memory>
+
+#include "storage/sqlite/connections.hpp"
+#include "storage/sqlite/reads.hpp"
+#include "storage/storage.hpp"
+
+namespace nizhal::storage {
+
+Result<std::unique_ptr<Snapshot>> open_snapshot(std::shared_ptr<const Catalog> catalog, ReaderPool::Reader reader);
+
+}  // namespace nizhal::storage

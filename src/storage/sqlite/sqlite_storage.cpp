@@ -1,0 +1,117 @@
+#include "storage/sqlite/sqlite_storage.hpp"
+
+#include <fmt/format.h>
+
+#include <mutex>
+
+#include "base/ids.hpp"
+#include "storage/sqlite/connections.hpp"
+#include "storage/sqlite/gc.hpp"
+#include "storage/sqlite/provision.hpp"
+#include "storage/sqlite/reads.hpp"
+#include "storage/sqlite/snapshot.hpp"
+#include "storage/sqlite/write_transaction.hpp"
+
+namespace nizhal::storage {
+namespace {
+
+class SqliteStorage : public Storage {
+ public:
+  SqliteStorage(const SqliteStorageOptions& options, std::shared_ptr<const CompiledDomain> domain, Random& random,
+                Log log, std::unique_ptr<sqlite::Connection> writing)
+      : path_(options.path),
+        random_(random),
+        log_(std::move(log)),
+        catalog_(std::make_shared<const Catalog>(std::move(domain))),
+        writer_(std::make_shared<Writer>(std::move(writing), std::chrono::milliseconds(options.lock_timeout_ms))),
+        readers_(std::make_shared<ReaderPool>(options.path, options.readers_max,
+                                              std::chrono::milliseconds(options.lock_timeout_ms))) {}
+
+  Result<ProvisionReport> provision() override {
+    auto turn = Writer::take_turn(writer_);
+    if (!turn) return tl::unexpected(turn.error());
+    return provision_database(turn->connection(), *catalog_->domain, random_, log_);
+  }
+
+  Result<std::unique_ptr<Snapshot>> snapshot() override {
+    auto reader = ReaderPool::borrow(readers_);
+    if (!reader) return tl::unexpected(reader.error());
+    return open_snapshot(catalog_, *std::move(reader));
+  }
+
+  Result<std::unique_ptr<WriteTransaction>> write(Timestamp now) override {
+    auto turn = Writer::take_turn(writer_);
+    if (!turn) return tl::unexpected(turn.error());
+    return begin_write(catalog_, *std::move(turn), now);
+  }
+
+  Result<ChangeMark> change_mark() override {
+    const std::lock_guard lock(mark_mutex_);
+    if (!mark_connection_) {
+      auto opened = sqlite::Connection::open(path_, {.read_only = true, .create = false});
+      if (!opened) return tl::unexpected(opened.error());
+      mark_connection_ = *std::move(opened);
+    }
+    auto statement = mark_connection_->prepare("SELECT version, grants_version FROM nizhal_state");
+    if (!statement) return tl::unexpected(statement.error());
+    const auto row = statement->step();
+    if (!row) return tl::unexpected(row.error());
+    if (!*row) return failure(ErrorCode::corrupt, "the table nizhal_state is empty; restore a backup of the file");
+    return ChangeMark{version_at(*statement, 0), version_at(*statement, 1)};
+  }
+
+  Result<GcReport> gc(Timestamp before) override { return collect_garbage(writer_, before); }
+
+  Result<std::string> rotate_epoch() override {
+    auto turn = Writer::take_turn(writer_);
+    if (!turn) return tl::unexpected(turn.error());
+    std::string epoch = random_uuid(random_);
+    // It counts as a commit, so that whoever looks for changes sees it.
+    auto statement = turn->connection().prepare("UPDATE nizhal_state SET epoch = ?1, version = version + 1");
+    if (!statement) return tl::unexpected(statement.error());
+    statement->bind_text(1, epoch);
+    if (auto done = statement->run(); !done) return tl::unexpected(done.error());
+    return epoch;
+  }
+
+  Result<void> run_script(std::string_view sql) override {
+    auto turn = Writer::take_turn(writer_);
+    if (!turn) return tl::unexpected(turn.error());
+    auto transaction = sqlite::Transaction::begin(turn->connection(), sqlite::Transaction::Mode::immediate);
+    if (!transaction) return tl::unexpected(transaction.error());
+    if (auto done = turn->connection().execute(std::string(sql)); !done) return done;
+    if (!turn->connection().in_transaction())
+      return failure(ErrorCode::usage,
+                     "the script ends the transaction that it runs in; leave out BEGIN, COMMIT and ROLLBACK");
+    return transaction->commit();
+  }
+
+  std::string describe() const override { return "sqlite:" + path_; }
+
+ private:
+  const std::string path_;
+  Random& random_;
+  const Log log_;
+  const std::shared_ptr<const Catalog> catalog_;
+  const std::shared_ptr<Writer> writer_;
+  const std::shared_ptr<ReaderPool> readers_;
+  std::mutex mark_mutex_;
+  std::unique_ptr<sqlite::Connection> mark_connection_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Storage>> open_sqlite_storage(SqliteStorageOptions options,
+                                                     std::shared_ptr<const CompiledDomain> domain, Random& random,
+                                                     Log log) {
+  if (options.path.empty() || options.path == ":memory:")
+    return failure(ErrorCode::usage, "a server's database must be a file: several connections read and write it");
+  sqlite::OpenOptions writing;
+  writing.busy_timeout_ms = options.lock_timeout_ms;
+  auto connection = sqlite::Connection::open(options.path, writing);
+  if (!connection) return tl::unexpected(connection.error());
+  return std::unique_ptr<Storage>(
+      std::make_unique<SqliteStorage>(options, std::move(domain), random, std::move(log), *std::move(connection)));
+}
+
+}  // namespace nizhal::storage

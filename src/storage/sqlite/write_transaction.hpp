@@ -1,0 +1,15 @@
+// A push's transaction: BEGIN IMMEDIATE in the writer's turn, with one version from its start to its commit.
+#pragma once
+
+#include <memory>
+
+#include "storage/sqlite/connections.hpp"
+#include "storage/sqlite/reads.hpp"
+#include "storage/storage.hpp"
+
+namespace nizhal::storage {
+
+Result<std::unique_ptr<WriteTransaction>> begin_write(std::shared_ptr<const Catalog> catalog, Writer::Turn turn,
+                                                      Timestamp now);
+
+}  // namespace nizhal::storage
