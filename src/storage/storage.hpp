@@ -116,11 +116,12 @@ class Snapshot {
   /// Removals of the covered buckets in (max(after, removals_after), through], by version; a row removed several
   /// times comes several times.
   virtual Result<std::vector<Removal>> live_removals(const LiveQuery& query) = 0;
-  /// Rows of one bucket and table in key order (bytes), from the first key above `after_key`.
+  /// Rows of one bucket and table in key order (bytes; numbers by value), from the first key above `after_key`.
   virtual Result<std::vector<EncodedRow>> backfill(const Bucket& bucket, std::size_t table,
                                                    const std::optional<std::string>& after_key, std::size_t limit) = 0;
   virtual Result<std::uint64_t> count_rows(const Bucket& bucket, std::size_t table) = 0;
   virtual Result<std::optional<ClientRecord>> client(std::string_view client_id) = 0;
+  /// From `since` to `until`, both inclusive, oldest first.
   virtual Result<std::vector<AuditRow>> audit(Version since, Version until, std::size_t limit) = 0;
 };
 
@@ -133,7 +134,8 @@ class WriteTransaction {
   virtual ~WriteTransaction() = default;
   virtual Version version() const = 0;
 
-  /// Savepoints nest by name order; the version survives a rollback to one.
+  /// One savepoint at a time; the version survives a rollback to it. As in SQL it stays open after a rollback, until it
+  /// is released.
   virtual Result<void> savepoint() = 0;
   virtual Result<void> release_savepoint() = 0;
   virtual Result<void> rollback_to_savepoint() = 0;
@@ -196,7 +198,7 @@ class Storage {
   /// Prunes what is older than `before`, in bounded batches.
   virtual Result<GcReport> gc(Timestamp before) = 0;
   virtual Result<std::string> rotate_epoch() = 0;
-  /// Runs a script of SQL statements (`serve --seed`).
+  /// Runs a script of SQL statements (`serve --seed`) in one transaction, as another program would.
   virtual Result<void> run_script(std::string_view sql) = 0;
   virtual std::string describe() const = 0;  // e.g. "sqlite:ledger.db", without credentials
 };
