@@ -1,0 +1,249 @@
+// /sync/stream on one socket: pokes out, frames in. An idle one holds a few kilobytes, so that ten thousand fit.
+//
+// The fact that must not break: what a peer sends, or does not read, ends at most its own connection.
+#include <exception>
+#include <list>
+#include <mutex>
+#include <utility>
+
+#include <boost/asio/post.hpp>
+#include <boost/beast/core/buffers_to_string.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/websocket/stream.hpp>
+
+#include "net/http_connection.hpp"
+
+namespace nizhal::net {
+namespace {
+
+namespace beast = boost::beast;
+namespace websocket = beast::websocket;
+using asio::ip::tcp;
+using beast::error_code;
+
+class StreamConnection;
+
+/// What the service holds: it may outlive the socket and the loop, so it only names the connection.
+class Peer : public server::StreamPeer {
+ public:
+  explicit Peer(std::weak_ptr<StreamConnection> connection) : connection_(std::move(connection)) {}
+  void send(std::string frame) override;
+  void close(int code, std::string_view reason) override;
+
+ private:
+  std::weak_ptr<StreamConnection> connection_;
+};
+
+class StreamConnection : public Connection, public std::enable_shared_from_this<StreamConnection> {
+ public:
+  StreamConnection(HttpServer::Loop& loop, tcp::socket socket, std::shared_ptr<StreamHandler> handler)
+      : loop_(loop), socket_(std::move(socket)), close_timer_(loop.io), handler_(std::move(handler)) {}
+
+  void start(const beast::http::request<beast::http::empty_body>& upgrade) {
+    loop_.add(shared_from_this());
+    const StreamLimits& limits = loop_.options.stream;
+    websocket::stream_base::timeout timeout{};
+    timeout.handshake_timeout = limits.handshake_timeout;
+    timeout.idle_timeout = limits.idle_timeout;
+    timeout.keep_alive_pings = true;
+    socket_.set_option(timeout);
+    socket_.read_message_max(limits.frame_bytes_max);
+    socket_.auto_fragment(false);
+    socket_.text(true);
+    if (limits.send_buffer_bytes > 0) {
+      error_code ignored;
+      beast::get_lowest_layer(socket_).socket().set_option(
+          asio::socket_base::send_buffer_size(limits.send_buffer_bytes), ignored);
+    }
+    socket_.async_accept(upgrade, [self = shared_from_this()](error_code error) {
+      if (error) return self->finish();
+      if (self->closing_) return self->send_close();
+      self->opened_ = true;
+      self->call_handler([](StreamConnection& connection) {
+        connection.handler_->opened(std::make_shared<Peer>(connection.weak_from_this()));
+      });
+    });
+  }
+
+  void begin_stop() override { begin_close(websocket::close_code::going_away, "the server is stopping"); }
+  void abort() override { finish(); }
+
+  /// Any thread.
+  void send(std::string frame) {
+    bool too_slow = false;
+    {
+      const std::lock_guard lock(mutex_);
+      if (refuses_frames_) return;
+      // A poke only says "pull": one that still waits says it for both.
+      if (frame.starts_with("repull:"))
+        for (const std::string& waiting : outgoing_)
+          if (waiting == frame) return;
+      outgoing_bytes_ += frame.size();
+      too_slow = outgoing_bytes_ > loop_.options.stream.outgoing_bytes_max;
+      if (too_slow) {
+        refuses_frames_ = true;
+        outgoing_.clear();
+      } else {
+        outgoing_.push_back(std::move(frame));
+        if (std::exchange(flush_posted_, true)) return;
+      }
+    }
+    asio::post(loop_.io, [self = shared_from_this(), too_slow] {
+      if (too_slow) return self->begin_close(websocket::close_code::try_again_later, "too slow; reconnect and pull");
+      self->flush();
+    });
+  }
+
+  /// Any thread.
+  void close(int code, std::string reason) {
+    asio::post(loop_.io, [self = shared_from_this(), code, reason = std::move(reason)] {
+      self->begin_close(static_cast<websocket::close_code>(code), reason);
+    });
+  }
+
+ private:
+  /// On a worker; reading goes on only afterwards, so a stream has at most one frame in work.
+  template <class Call>
+  void call_handler(Call call) {
+    loop_.workers.post([self = shared_from_this(), call = std::move(call)] {
+      bool failed = true;
+      try {
+        call(*self);
+        failed = false;
+      } catch (const std::exception& error) {
+        self->loop_.log.error("stream", std::string("the stream's handler threw: ") + error.what());
+      } catch (...) {
+        self->loop_.log.error("stream", "the stream's handler threw something that is no std::exception");
+      }
+      asio::post(self->loop_.io, [self, failed] {
+        self->handler_busy_ = false;
+        if (self->done_) return self->tell_closed();
+        if (failed) self->begin_close(websocket::close_code::internal_error, "the server met a bug");
+        self->read();
+      });
+    });
+    handler_busy_ = true;
+  }
+
+  void read() {
+    socket_.async_read(buffer_, [self = shared_from_this()](error_code error, std::size_t) {
+      if (error) return self->finish();  // Beast has sent the close code that fits: 1002, 1007, 1009
+      std::string text = self->socket_.got_text() ? beast::buffers_to_string(self->buffer_.data()) : std::string();
+      self->buffer_.consume(self->buffer_.size());
+      if (self->buffer_.capacity() > kIdleBufferBytes) self->buffer_ = beast::flat_buffer();
+      if (self->closing_) return self->read();
+      self->call_handler([text = std::move(text)](StreamConnection& connection) { connection.handler_->frame(text); });
+    });
+  }
+
+  void flush() {
+    {
+      const std::lock_guard lock(mutex_);
+      flush_posted_ = false;
+      if (writing_ || closing_ || done_ || !opened_ || outgoing_.empty()) return;
+      current_ = std::move(outgoing_.front());
+      outgoing_.pop_front();
+    }
+    writing_ = true;
+    socket_.async_write(asio::buffer(current_), [self = shared_from_this()](error_code error, std::size_t) {
+      self->writing_ = false;
+      if (error) return self->finish();
+      {
+        // A frame counts until the kernel has it.
+        const std::lock_guard lock(self->mutex_);
+        if (!self->refuses_frames_) self->outgoing_bytes_ -= self->current_.size();
+      }
+      self->current_ = std::string();
+      if (self->closing_) return self->send_close();
+      self->flush();
+    });
+  }
+
+  void begin_close(websocket::close_code code, std::string_view reason) {
+    if (done_ || closing_) return;
+    closing_ = true;
+    {
+      const std::lock_guard lock(mutex_);
+      refuses_frames_ = true;
+      outgoing_.clear();
+    }
+    close_reason_ =
+        websocket::close_reason(code, beast::string_view(reason.data(), std::min(reason.size(), kReasonMax)));
+    // A peer that does not read blocks the close frame too.
+    close_timer_.expires_after(loop_.options.stream.close_timeout);
+    close_timer_.async_wait([self = shared_from_this()](error_code cancelled) {
+      if (!cancelled) self->finish();
+    });
+    if (!writing_ && opened_) send_close();
+  }
+
+  void send_close() {
+    socket_.async_close(close_reason_, [self = shared_from_this()](error_code) { self->finish(); });
+  }
+
+  void finish() {
+    if (done_) return;
+    done_ = true;
+    close_timer_.cancel();
+    {
+      const std::lock_guard lock(mutex_);
+      refuses_frames_ = true;
+      outgoing_.clear();
+    }
+    beast::get_lowest_layer(socket_).close();
+    if (!handler_busy_) tell_closed();
+    loop_.remove(shared_from_this());
+  }
+
+  void tell_closed() {
+    if (!opened_) return;
+    loop_.workers.post([handler = std::move(handler_), log = loop_.log] {
+      try {
+        handler->closed();
+      } catch (...) {
+        log.error("stream", "the stream's handler threw when it was closed");
+      }
+    });
+  }
+
+  static constexpr std::size_t kIdleBufferBytes = 4096;
+  static constexpr std::size_t kReasonMax = 120;  // a control frame holds 125 bytes, two of them the code
+
+  HttpServer::Loop& loop_;
+  websocket::stream<beast::tcp_stream, false> socket_;  // false: no permessage-deflate, 100 KB per socket
+  asio::steady_timer close_timer_;
+  beast::flat_buffer buffer_;
+  std::shared_ptr<StreamHandler> handler_;
+  std::string current_;  // being written
+  websocket::close_reason close_reason_;
+  bool opened_ = false;
+  bool writing_ = false;
+  bool closing_ = false;
+  bool done_ = false;
+  bool handler_busy_ = false;
+
+  std::mutex mutex_;                 // for what follows, which senders touch
+  std::list<std::string> outgoing_;  // not a deque: that allocates even when empty
+  std::size_t outgoing_bytes_ = 0;
+  bool flush_posted_ = false;
+  bool refuses_frames_ = false;
+};
+
+void Peer::send(std::string frame) {
+  if (const auto connection = connection_.lock()) connection->send(std::move(frame));
+}
+
+void Peer::close(int code, std::string_view reason) {
+  if (const auto connection = connection_.lock()) connection->close(code, std::string(reason));
+}
+
+}  // namespace
+
+void start_stream_connection(HttpServer::Loop& loop, tcp::socket socket,
+                             const beast::http::request<beast::http::empty_body>& upgrade,
+                             std::shared_ptr<StreamHandler> handler) {
+  std::make_shared<StreamConnection>(loop, std::move(socket), std::move(handler))->start(upgrade);
+}
+
+}  // namespace nizhal::net
