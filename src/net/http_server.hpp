@@ -51,10 +51,10 @@ struct HttpServerOptions {
   milliseconds answer_timeout{10'000};  // then 503, whatever the service still does
   milliseconds linger_timeout{2'000};   // to let a client read the answer while it is still sending
   milliseconds stop_timeout{10'000};    // for requests under way when stopping
-  StreamLimits stream;
-  std::vector<Periodic> periodic;
-  std::function<void()> on_stopping;  // once, on the I/O thread, before anything is closed
-  bool handle_signals = false;        // SIGTERM and SIGINT stop it
+  StreamLimits stream = {};
+  std::vector<Periodic> periodic = {};
+  std::function<void()> on_stopping = {};  // once, on the I/O thread, before anything is closed
+  bool handle_signals = false;             // SIGTERM and SIGINT stop it
 };
 
 class HttpServer {

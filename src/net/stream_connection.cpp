@@ -51,6 +51,9 @@ class StreamConnection : public Connection, public std::enable_shared_from_this<
     socket_.read_message_max(limits.frame_bytes_max);
     socket_.auto_fragment(false);
     socket_.text(true);
+    socket_.control_callback([this](websocket::frame_type kind, beast::string_view) {
+      if (kind == websocket::frame_type::close) on_close_frame();
+    });
     if (limits.send_buffer_bytes > 0) {
       error_code ignored;
       beast::get_lowest_layer(socket_).socket().set_option(
@@ -137,6 +140,19 @@ class StreamConnection : public Connection, public std::enable_shared_from_this<
     });
   }
 
+  /// Inside a read. Beast answers the frame and then waits for the peer to hang up, which may never happen.
+  void on_close_frame() {
+    if (closing_) return asio::post(loop_.io, [self = shared_from_this()] { self->finish(); });
+    end_soon();
+  }
+
+  void end_soon() {
+    close_timer_.expires_after(loop_.options.stream.close_timeout);
+    close_timer_.async_wait([self = shared_from_this()](error_code cancelled) {
+      if (!cancelled) self->finish();
+    });
+  }
+
   void flush() {
     {
       const std::lock_guard lock(mutex_);
@@ -170,11 +186,7 @@ class StreamConnection : public Connection, public std::enable_shared_from_this<
     }
     close_reason_ =
         websocket::close_reason(code, beast::string_view(reason.data(), std::min(reason.size(), kReasonMax)));
-    // A peer that does not read blocks the close frame too.
-    close_timer_.expires_after(loop_.options.stream.close_timeout);
-    close_timer_.async_wait([self = shared_from_this()](error_code cancelled) {
-      if (!cancelled) self->finish();
-    });
+    end_soon();  // a peer that does not read blocks the close frame too
     if (!writing_ && opened_) send_close();
   }
 
