@@ -1,0 +1,218 @@
+// nizhal::Server: the parts of a server, built top to bottom and run until told to stop.
+#include <nizhal/server.hpp>
+
+#include <csignal>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/environment.hpp"
+#include "base/log.hpp"
+#include "domain/compiled_domain.hpp"
+#include "net/http_server.hpp"
+#include "net/http_service.hpp"
+#include "net/worker_pool.hpp"
+#include "server/authenticator.hpp"
+#include "server/server_sync.hpp"
+#include "storage/sqlite/sqlite_storage.hpp"
+
+namespace nizhal {
+namespace {
+
+constexpr std::size_t kSecretBytesMin = 16;
+constexpr std::chrono::hours kGcInterval{1};
+constexpr std::string_view kSqliteScheme = "sqlite:";
+
+constexpr int kStopped = 0, kWrongOptions = 2, kDrift = 3, kUnusable = 4;
+
+/// The core behind the sockets.
+class CoreService : public net::HttpService {
+ public:
+  explicit CoreService(server::ServerSync& sync) : sync_(sync) {}
+
+  bool is_immediate(const protocol::HttpRequest& request) const override { return sync_.is_immediate(request); }
+  protocol::HttpResponse handle(const protocol::HttpRequest& request) override { return sync_.handle(request); }
+  tl::expected<std::shared_ptr<net::StreamHandler>, protocol::HttpResponse> authorize_stream(
+      const protocol::HttpRequest& request) override {
+    auto ticket = sync_.authorize_stream(request);
+    if (!ticket) return tl::unexpected(std::move(ticket.error()));
+    return std::make_shared<Stream>(sync_, std::move(*ticket));
+  }
+
+ private:
+  class Stream : public net::StreamHandler {
+   public:
+    Stream(server::ServerSync& sync, std::shared_ptr<server::ServerSync::StreamTicket> ticket)
+        : sync_(sync), ticket_(std::move(ticket)) {}
+    void opened(std::shared_ptr<server::StreamPeer> peer) override {
+      id_ = sync_.open_stream(std::exchange(ticket_, nullptr), std::move(peer));
+    }
+    void frame(std::string_view text) override {
+      if (id_) sync_.stream_frame(*id_, text);
+    }
+    void closed() override {
+      if (id_) sync_.close_stream(*id_);
+    }
+
+   private:
+    server::ServerSync& sync_;
+    std::shared_ptr<server::ServerSync::StreamTicket> ticket_;
+    std::optional<server::StreamId> id_;
+  };
+
+  server::ServerSync& sync_;
+};
+
+std::optional<std::string> find_mistake(const ServerOptions& options) {
+  if (options.auth.bearer.secret.size() < kSecretBytesMin)
+    return fmt::format(
+        "the secret of bearer tokens must have at least {} bytes; set NIZHAL_JWT_SECRET to a long "
+        "random text",
+        kSecretBytesMin);
+  if (!options.storage.url.starts_with(kSqliteScheme) || options.storage.url.size() == kSqliteScheme.size())
+    return "the database must be given as sqlite:PATH";
+  if (options.workers == 0) return "at least one worker is needed";
+  if (options.pull_limit_default == 0 || options.pull_limit_max < options.pull_limit_default)
+    return "pull_limit_default must be at least 1 and no more than pull_limit_max";
+  if (options.body_bytes_max == 0) return "body_bytes_max must be at least 1";
+  return std::nullopt;
+}
+
+server::Limits limits_of(const ServerOptions& options) {
+  server::Limits limits;
+  limits.body_bytes_max = options.body_bytes_max;
+  limits.pull_limit_default = options.pull_limit_default;
+  limits.pull_limit_max = options.pull_limit_max;
+  limits.retention = options.retention;
+  limits.requests_per_second = options.rate_limit.requests_per_second;
+  limits.request_burst = options.rate_limit.burst;
+  limits.admin_password = options.admin_password;
+  return limits;
+}
+
+}  // namespace
+
+StorageOptions sqlite_storage(std::string path) { return {std::string(kSqliteScheme) + path}; }
+
+AuthOptions bearer_token_auth(BearerTokenOptions options) { return {std::move(options)}; }
+
+class Server::Implementation {
+ public:
+  explicit Implementation(ServerOptions options) : options_(std::move(options)) {
+    if (options_.log)
+      log_ = Log([sink = options_.log](LogLevel level, std::string_view area, std::string_view message) {
+        sink(to_string(level), area, message);
+      });
+  }
+
+  int listen(const ListenOptions& listen) {
+    try {
+      return serve(listen);
+    } catch (const std::exception& error) {
+      log_.error("server", fmt::format("the server cannot go on: {}", error.what()));
+      return kUnusable;
+    }
+  }
+
+  void stop() {
+    const std::lock_guard lock(mutex_);
+    stop_wanted_ = true;
+    if (running_) running_->stop();
+  }
+
+ private:
+  int serve(const ListenOptions& listen) {
+    if (const auto mistake = find_mistake(options_)) return give_up(kWrongOptions, *mistake);
+    auto domain = CompiledDomain::compile(options_.domain);
+    if (!domain) return give_up(kWrongOptions, domain.error().message);
+
+    auto storage = storage::open_sqlite_storage({.path = options_.storage.url.substr(kSqliteScheme.size())}, *domain,
+                                                system_random(), log_);
+    if (!storage) return give_up(code_of(storage.error()), storage.error().message);
+    const auto provisioned = (*storage)->provision();
+    if (!provisioned) return give_up(code_of(provisioned.error()), provisioned.error().message);
+    if (provisioned->created) log_.info("storage", fmt::format("{} was created", (*storage)->describe()));
+    for (const std::string& change : provisioned->changes) log_.info("storage", change);
+    if (!options_.seed_sql.empty()) {
+      const auto seeded = (*storage)->run_script(options_.seed_sql);
+      if (!seeded) return give_up(kUnusable, "the seed script failed: " + seeded.error().message);
+    }
+
+    const server::Limits limits = limits_of(options_);
+    const server::JwtAuthenticator authenticator(options_.auth.bearer.secret);
+    // Declared so that what runs on the workers outlives them, and the core outlives nothing that it uses.
+    net::WorkerPool workers(options_.workers, options_.queue_max, log_);
+    server::ServerSync sync(*domain,
+                            {.clock = system_clock(),
+                             .random = system_random(),
+                             .executor = workers,
+                             .storage = **storage,
+                             .authenticator = authenticator,
+                             .log = log_},
+                            limits);
+    CoreService service(sync);
+
+    net::HttpServerOptions http;
+    http.host = listen.host;
+    http.port = listen.port;
+    http.body_bytes_max = limits.body_bytes_max;
+    http.stream.frame_bytes_max = limits.stream_frame_bytes_max;
+    http.handle_signals = listen.handle_signals;
+    http.on_stopping = [this, &sync] {
+      log_.info("server", "stopping: finishing what is under way");
+      sync.begin_shutdown();
+    };
+    http.periodic.push_back({limits.look_interval, [&sync] { sync.tick(); }});
+    http.periodic.push_back({kGcInterval, [this, &sync] {
+                               const auto report = sync.gc();
+                               if (!report) log_.warning("gc", "pruning failed: " + report.error().message);
+                             }});
+    auto opened = net::HttpServer::open(std::move(http), service, workers, log_);
+    if (!opened) return give_up(kUnusable, opened.error().message);
+    net::HttpServer& server = **opened;
+    // A peer that is gone shows in the write's result.
+    if (listen.handle_signals) std::signal(SIGPIPE, SIG_IGN);
+    {
+      const std::lock_guard lock(mutex_);
+      running_ = &server;
+      if (stop_wanted_) server.stop();
+    }
+    log_.info("server", fmt::format("listening on {}:{}, {}", listen.host, server.port(), (*storage)->describe()));
+    if (listen.on_ready) listen.on_ready(server.port());
+    server.run();
+    {
+      const std::lock_guard lock(mutex_);
+      running_ = nullptr;
+      stop_wanted_ = false;
+    }
+    workers.stop();
+    log_.info("server", "stopped");
+    return kStopped;
+  }
+
+  int give_up(int code, std::string_view why) {
+    log_.error("server", why);
+    return code;
+  }
+
+  static int code_of(const Error& error) { return error.code == ErrorCode::schema_mismatch ? kDrift : kUnusable; }
+
+  const ServerOptions options_;
+  Log log_;
+  std::mutex mutex_;
+  net::HttpServer* running_ = nullptr;
+  bool stop_wanted_ = false;
+};
+
+Server::Server(ServerOptions options) : implementation_(std::make_unique<Implementation>(std::move(options))) {}
+Server::~Server() = default;
+
+int Server::listen(const ListenOptions& options) { return implementation_->listen(options); }
+
+void Server::stop() { implementation_->stop(); }
+
+}  // namespace nizhal

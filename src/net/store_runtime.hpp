@@ -1,0 +1,57 @@
+// What carries the device's state machine: one thread that feeds events to ClientSync and carries out its effects with
+// real sockets, timers and the user's callbacks.
+//
+// The fact that must not break: ClientSync is touched by this one thread only, and the end of the store waits for
+// nothing but that thread's current step: no connect, answer or name look-up holds it up.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <nizhal/result.hpp>
+#include <nizhal/store.hpp>
+
+#include "base/log.hpp"
+#include "client/client_sync.hpp"
+#include "net/client_net.hpp"
+
+namespace nizhal::net {
+
+/// The state machine as the runtime sees it; a test may put its own in its place.
+class SyncMachine {
+ public:
+  virtual ~SyncMachine() = default;
+  virtual client::Effects handle(const client::Event& event) = 0;
+  virtual StoreStatus status() const = 0;
+};
+
+struct StoreRuntimeOptions {
+  std::optional<ClientNetOptions> net = {};  // nothing: local only
+  std::function<std::string()> token = {};
+  bool start_online = true;
+  Log log = {};
+};
+
+class StoreRuntime {
+ public:
+  StoreRuntime(SyncMachine& machine, StoreRuntimeOptions options);
+  ~StoreRuntime();  // stops promptly; callbacks are not called afterwards
+  StoreRuntime(const StoreRuntime&) = delete;
+  StoreRuntime& operator=(const StoreRuntime&) = delete;
+
+  // Any thread.
+  void mutated();
+  void set_online(bool online);
+  void on_status(std::function<void(const StoreStatus&)> callback);
+  /// Waits for one complete sync that began after this call. Not from a callback (usage).
+  Result<SyncReport> sync_now(std::chrono::milliseconds timeout);
+
+ private:
+  struct Loop;
+  std::unique_ptr<Loop> loop_;
+};
+
+}  // namespace nizhal::net
