@@ -1,13 +1,14 @@
-# nizhal_module(NAME DIR dir [NO_EXCEPTIONS] DEPENDS module… EXTERNAL target…)
+# nizhal_module(NAME DIR dir [NO_EXCEPTIONS] DEPENDS module… EXTERNAL target… [TEST_DEPENDS module…])
 #
 # A module is the static library nizhal_NAME of all src/DIR/*.cpp, with beside it
 #  - NAME_test: its unit tests (src/DIR/*_test.cpp), one ctest entry per module;
 #  - link_NAME: the whole library linked with its declared dependencies only, so that a call to a
 #    module that is not declared fails the build.
+# TEST_DEPENDS names modules that only the unit tests link.
 # Files named *_native.cpp keep exceptions in a NO_EXCEPTIONS module: the places where what a user's
 # code throws is caught.
 function(nizhal_module NAME)
-  cmake_parse_arguments(ARG "NO_EXCEPTIONS" "DIR" "DEPENDS;EXTERNAL" ${ARGN})
+  cmake_parse_arguments(ARG "NO_EXCEPTIONS" "DIR" "DEPENDS;EXTERNAL;TEST_DEPENDS" ${ARGN})
   set(dir ${CMAKE_SOURCE_DIR}/src/${ARG_DIR})
   file(GLOB sources CONFIGURE_DEPENDS ${dir}/*.cpp)
   set(tests ${sources})
@@ -35,8 +36,9 @@ function(nizhal_module NAME)
   add_test(NAME link_${NAME} COMMAND link_${NAME})
 
   if(tests)
+    list(TRANSFORM ARG_TEST_DEPENDS PREPEND nizhal_)
     add_executable(${NAME}_test ${tests})
-    target_link_libraries(${NAME}_test PRIVATE nizhal_${NAME} GTest::gtest GTest::gtest_main)
+    target_link_libraries(${NAME}_test PRIVATE nizhal_${NAME} ${ARG_TEST_DEPENDS} GTest::gtest GTest::gtest_main)
     add_test(NAME ${NAME}_test COMMAND ${NAME}_test)
   endif()
 endfunction()

@@ -1,0 +1,148 @@
+// Storage that fails on demand: every call of the real one can be told to fail, once, some times or for ever.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "storage/storage.hpp"
+
+namespace nizhal::server::testing {
+
+/// What FaultyStorage lets fail: asked before each call with its name; an error makes the call fail.
+using FaultPlan = std::function<std::optional<ErrorCode>(std::string_view call)>;
+
+inline Error planned_error(ErrorCode code) {
+  return Error{code, "SELECT body FROM notes WHERE id = 'n1': planned failure"};
+}
+
+class FaultyTransaction : public storage::WriteTransaction {
+ public:
+  FaultyTransaction(std::unique_ptr<storage::WriteTransaction> inner, FaultPlan* plan)
+      : inner_(std::move(inner)), plan_(plan) {}
+  Version version() const override { return inner_->version(); }
+  Result<void> savepoint() override {
+    return call<void>("savepoint", [&] { return inner_->savepoint(); });
+  }
+  Result<void> release_savepoint() override {
+    return call<void>("release_savepoint", [&] { return inner_->release_savepoint(); });
+  }
+  Result<void> rollback_to_savepoint() override {
+    return call<void>("rollback_to_savepoint", [&] { return inner_->rollback_to_savepoint(); });
+  }
+  Result<std::optional<Row>> get(const TableDef& table, const Value& key) override {
+    return call<std::optional<Row>>("get", [&] { return inner_->get(table, key); });
+  }
+  Result<std::vector<Row>> find(const QuerySpec& query, const storage::ScopeFilter* scope) override {
+    return call<std::vector<Row>>("find", [&] { return inner_->find(query, scope); });
+  }
+  Result<bool> insert(const TableDef& table, const Row& row) override {
+    return call<bool>("insert", [&] { return inner_->insert(table, row); });
+  }
+  Result<bool> update(const TableDef& table, const Value& key,
+                      const std::vector<std::pair<std::size_t, Value>>& changes) override {
+    return call<bool>("update", [&] { return inner_->update(table, key, changes); });
+  }
+  Result<bool> remove(const TableDef& table, const Value& key) override {
+    return call<bool>("remove", [&] { return inner_->remove(table, key); });
+  }
+  Result<std::int64_t> next_number(const TableDef& table, std::string_view number_column,
+                                   std::string_view bucket_column, const Value& value) override {
+    return call<std::int64_t>("next_number",
+                              [&] { return inner_->next_number(table, number_column, bucket_column, value); });
+  }
+  Result<std::vector<storage::Grant>> grants(const Actor& actor) override {
+    return call<std::vector<storage::Grant>>("grants", [&] { return inner_->grants(actor); });
+  }
+  Result<std::optional<storage::ClientRecord>> client(std::string_view client_id) override {
+    return call<std::optional<storage::ClientRecord>>("client", [&] { return inner_->client(client_id); });
+  }
+  Result<void> put_client(const storage::ClientRecord& client) override {
+    return call<void>("put_client", [&] { return inner_->put_client(client); });
+  }
+  Result<std::optional<storage::MutationRecord>> mutation(std::string_view client_id, MutationId id) override {
+    return call<std::optional<storage::MutationRecord>>("mutation", [&] { return inner_->mutation(client_id, id); });
+  }
+  Result<std::optional<storage::MutationRecord>> mutation(const Actor& actor,
+                                                          std::string_view client_mutation_id) override {
+    return call<std::optional<storage::MutationRecord>>("mutation",
+                                                        [&] { return inner_->mutation(actor, client_mutation_id); });
+  }
+  Result<void> put_mutation(const storage::MutationRecord& record) override {
+    return call<void>("put_mutation", [&] { return inner_->put_mutation(record); });
+  }
+  Result<void> put_audit(const storage::AuditRow& row) override {
+    return call<void>("put_audit", [&] { return inner_->put_audit(row); });
+  }
+  Result<std::optional<std::string>> server_id(std::string_view client_id, std::string_view table,
+                                               std::string_view id) override {
+    return call<std::optional<std::string>>("server_id", [&] { return inner_->server_id(client_id, table, id); });
+  }
+  Result<void> put_server_id(std::string_view client_id, std::string_view table, std::string_view id,
+                             std::string_view server_id) override {
+    return call<void>("put_server_id", [&] { return inner_->put_server_id(client_id, table, id, server_id); });
+  }
+  Result<void> commit() override {
+    return call<void>("commit", [&] { return inner_->commit(); });
+  }
+
+ private:
+  template <class T, class Call>
+  Result<T> call(std::string_view name, Call run) {
+    if (*plan_) {
+      if (const auto code = (*plan_)(name)) return tl::unexpected(planned_error(*code));
+    }
+    return run();
+  }
+  std::unique_ptr<storage::WriteTransaction> inner_;
+  FaultPlan* plan_;
+};
+
+class FaultyStorage : public storage::Storage {
+ public:
+  explicit FaultyStorage(std::unique_ptr<storage::Storage> inner) : inner_(std::move(inner)) {}
+  FaultPlan plan;
+  std::size_t writes = 0, snapshots = 0;
+
+  Result<storage::ProvisionReport> provision() override { return inner_->provision(); }
+  Result<std::unique_ptr<storage::Snapshot>> snapshot() override {
+    ++snapshots;
+    if (const auto code = ask("snapshot")) return tl::unexpected(planned_error(*code));
+    return inner_->snapshot();
+  }
+  Result<std::unique_ptr<storage::WriteTransaction>> write(Timestamp now) override {
+    ++writes;
+    if (const auto code = ask("write")) return tl::unexpected(planned_error(*code));
+    auto opened = inner_->write(now);
+    if (!opened) return tl::unexpected(opened.error());
+    return std::make_unique<FaultyTransaction>(std::move(*opened), &plan);
+  }
+  Result<storage::ChangeMark> change_mark() override {
+    if (const auto code = ask("change_mark")) return tl::unexpected(planned_error(*code));
+    return inner_->change_mark();
+  }
+  Result<storage::GcReport> gc(Timestamp before) override { return inner_->gc(before); }
+  Result<std::string> rotate_epoch() override { return inner_->rotate_epoch(); }
+  Result<void> run_script(std::string_view sql) override { return inner_->run_script(sql); }
+  std::string describe() const override { return inner_->describe(); }
+
+ private:
+  std::optional<ErrorCode> ask(std::string_view call) { return plan ? plan(call) : std::nullopt; }
+  std::unique_ptr<storage::Storage> inner_;
+};
+
+/// Fails the given call with `code`, `times` times in a row, after letting `after` of them through.
+inline FaultPlan fail_call(std::string name, ErrorCode code, int times = 1, int after = 0) {
+  return [name = std::move(name), code, times, after](std::string_view call) mutable -> std::optional<ErrorCode> {
+    if (call != name) return std::nullopt;
+    if (after-- > 0) return std::nullopt;
+    if (times-- > 0) return code;
+    return std::nullopt;
+  };
+}
+
+}  // namespace nizhal::server::testing
