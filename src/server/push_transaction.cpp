@@ -245,8 +245,10 @@ Result<PushTransaction::Decision> PushTransaction::run(const MutatorDef& mutator
   auto run = runner.run(mutator, *values);
   if (!run) return tl::unexpected(run.error());
   const bool applied = run->outcome.is_done();
-  auto closed = applied ? transaction_.release_savepoint() : transaction_.rollback_to_savepoint();
-  if (!closed) return tl::unexpected(closed.error());
+  if (!applied) {
+    if (auto undone = transaction_.rollback_to_savepoint(); !undone) return tl::unexpected(undone.error());
+  }
+  if (auto closed = transaction_.release_savepoint(); !closed) return tl::unexpected(closed.error());
 
   decision.outcome = std::move(run->outcome);
   decision.http_status = run->http_status;
