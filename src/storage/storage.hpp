@@ -134,8 +134,8 @@ class WriteTransaction {
   virtual ~WriteTransaction() = default;
   virtual Version version() const = 0;
 
-  /// One savepoint at a time; the version survives a rollback to it. As in SQL it stays open after a rollback, until it
-  /// is released.
+  /// Savepoints nest; the version survives a rollback to one. As in SQL a savepoint stays open after a rollback to it,
+  /// until it is released.
   virtual Result<void> savepoint() = 0;
   virtual Result<void> release_savepoint() = 0;
   virtual Result<void> rollback_to_savepoint() = 0;

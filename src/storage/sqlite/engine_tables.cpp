@@ -109,6 +109,7 @@ CREATE TABLE nizhal_counter (
   bucket_column TEXT NOT NULL,
   bucket TEXT NOT NULL,
   last INTEGER NOT NULL,
+  through INTEGER NOT NULL,
   PRIMARY KEY (table_name, number_column, bucket_column, bucket)
 ) WITHOUT ROWID;
 )sql";

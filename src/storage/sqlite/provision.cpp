@@ -288,6 +288,8 @@ class Provisioner {
       if (!statement) return tl::unexpected(statement.error());
       statement->bind_text(1, random_uuid(random_));
       if (auto done = statement->run(); !done) return done;
+      // Nor can counters rely on versions then.
+      if (auto done = execute("UPDATE nizhal_counter SET through = 0"); !done) return done;
       has_new_epoch_ = true;
     }
     changed(

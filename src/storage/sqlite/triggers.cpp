@@ -185,9 +185,8 @@ class TriggerWriter {
     std::string body;
     for (const std::size_t d : grants_)
       body += fmt::format(
-          "  DELETE FROM nizhal_grant WHERE EXISTS (SELECT 1 FROM nizhal_replaced) AND definition = {0}\n"
-          "  AND (subject, bucket) IN (SELECT subject, bucket FROM nizhal_replaced WHERE definition = {0})\n"
-          "  AND NOT {1};\n",
+          "  DELETE FROM nizhal_grant WHERE (definition, subject, bucket) IN\n"
+          "  (SELECT definition, subject, bucket FROM nizhal_replaced WHERE definition = {0}) AND NOT {1};\n",
           definition_id(d), still_granted(d));
     return body + "  DELETE FROM nizhal_replaced;\n";
   }

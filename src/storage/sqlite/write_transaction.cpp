@@ -218,25 +218,34 @@ Result<std::int64_t> SqliteWriteTransaction::next_number(const TableDef& table, 
     return failure(
         ErrorCode::invalid_args,
         fmt::format("numbers of table \"{}\" are counted within a bucket, and the bucket is null", table.name));
-  std::int64_t last = 0;
+  std::int64_t last = 0, through = 0;
   const std::string group = key_text(bucket);
   {
     auto counter = connection_.prepare(
-        "SELECT last FROM nizhal_counter WHERE table_name = ?1 AND number_column = ?2 AND bucket_column = ?3 AND "
+        "SELECT last, through FROM nizhal_counter WHERE table_name = ?1 AND number_column = ?2 AND bucket_column = ?3 "
+        "AND "
         "bucket = ?4");
     if (!counter) return tl::unexpected(counter.error());
     counter->bind_text(1, table.name).bind_text(2, number_column).bind_text(3, bucket_column).bind_text(4, group);
     const auto found = counter->step();
     if (!found) return tl::unexpected(found.error());
-    if (*found) last = counter->integer(0);
+    if (*found) {
+      last = counter->integer(0);
+      through = counter->integer(1);
+    }
   }
   {
-    // Other programs may have numbered rows, too.
-    auto highest = connection_.prepare(
+    // Rows may have numbers from elsewhere. Where rows have versions, only those changed since the last look can have a
+    // number above the counter: a look then costs what has changed and not what there is.
+    std::string sql =
         fmt::format("SELECT max({0}) FROM {1} WHERE {2} = ?1 AND typeof({0}) = 'integer'",
-                    quote_identifier(number_column), quote_identifier(table.name), quote_identifier(bucket_column)));
+                    quote_identifier(number_column), quote_identifier(table.name), quote_identifier(bucket_column));
+    const bool since_last_look = is_versioned(table);
+    if (since_last_look) sql += fmt::format(" AND {} > ?2", kVersionColumn);
+    auto highest = connection_.prepare(sql);
     if (!highest) return tl::unexpected(highest.error());
     highest->bind_value(1, table.columns[bucket_index].type, bucket);
+    if (since_last_look) highest->bind(2, through);
     const auto found = highest->step();
     if (!found) return tl::unexpected(found.error());
     if (*found && !highest->is_null(0)) last = std::max(last, highest->integer(0));
@@ -247,14 +256,17 @@ Result<std::int64_t> SqliteWriteTransaction::next_number(const TableDef& table, 
     return failure(ErrorCode::invalid_args,
                    fmt::format("column \"{}\" of table \"{}\" has no higher number left", number_column, table.name));
   auto record = connection_.prepare(
-      "INSERT INTO nizhal_counter (table_name, number_column, bucket_column, bucket, last) VALUES (?1, ?2, ?3, ?4, ?5) "
-      "ON CONFLICT (table_name, number_column, bucket_column, bucket) DO UPDATE SET last = excluded.last");
+      "INSERT INTO nizhal_counter (table_name, number_column, bucket_column, bucket, last, through) "
+      "VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (table_name, number_column, bucket_column, bucket) "
+      "DO UPDATE SET last = excluded.last, through = excluded.through");
   if (!record) return tl::unexpected(record.error());
   record->bind_text(1, table.name)
       .bind_text(2, number_column)
       .bind_text(3, bucket_column)
       .bind_text(4, group)
-      .bind(5, last + 1);
+      .bind(5, last + 1)
+      // This transaction may still write rows of its version.
+      .bind(6, to_sql(version_) - 1);
   if (auto done = record->run(); !done) return tl::unexpected(done.error());
   return last + 1;
 }

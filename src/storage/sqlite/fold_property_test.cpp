@@ -1,0 +1,347 @@
+// The fold oracle on the storage alone: whatever is written, by the engine or by another program, the changes and
+// removals of a bucket since any earlier version rebuild exactly the rows that are in it, as CompiledDomain::buckets_of
+// says.
+#include <gtest/gtest.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/test_seed.hpp"
+#include "sqlite/connection.hpp"
+#include "sqlite/table_sql.hpp"
+#include "storage/sqlite/test_database.hpp"
+#include "storage/sqlite/test_domain.hpp"
+
+namespace nizhal::storage {
+namespace {
+
+using Names = std::vector<std::string>;
+/// table/key → row as JSON
+using Rows = std::map<std::string, std::string>;
+
+const Names kKeys{"a", "b", "c/d", "e%", "f", "g"};
+const Names kScopes{"u1", "u2", "team:t1", "shelf:3", "r/1/x", "t1", "t2", "x/y", "", "50%"};
+const Names kKinds{"plain", "named", "private", ""};
+const Names kBuckets{"u1",       "u2",      "t1",        "50%",       "x/y",       "team:t1", "team:t2", "team:u1",
+                     "team:x/y", "shelf:3", "shelf:-12", "r/1/x%2Fy", "r/1/50%25", "r/2/t1",  "r/-7/t1"};
+const Names kUsers{"u1", "u2", "t1"};
+
+class Fold {
+ public:
+  explicit Fold(std::uint64_t seed) : random_(seed), db_(office_domain()) {
+    for (const std::string& key : kBuckets) devices_[key];
+  }
+
+  void run(int rounds) {
+    for (int round = 0; round < rounds && !::testing::Test::HasFailure(); ++round) {
+      const auto grants_before = all_grants();
+      const Version before = db_.last();
+      if (random_.below(2) == 0)
+        engine_transaction();
+      else
+        foreign_transaction();
+      check_grants(grants_before, before);
+      check_buckets();
+    }
+  }
+
+ private:
+  const std::string& pick(const Names& names) { return names[random_.below(names.size())]; }
+  std::string literal(const std::string& text) {
+    std::string out = "'";
+    for (const char c : text) out += c == '\'' ? "''" : std::string(1, c);
+    return out + "'";
+  }
+  std::string maybe_null(const std::string& sql) { return random_.below(5) == 0 ? "NULL" : sql; }
+  std::string whole_number() { return pick({"1", "2", "3", "-7", "-12"}); }
+
+  std::string values(std::size_t table) {
+    switch (table) {
+      case 0:
+        return fmt::format("({}, {}, {}, {}, {}, {})", literal(pick(kKeys)), literal(pick(kScopes)),
+                           maybe_null(literal(pick(kScopes))), literal(pick(kKinds)), literal(pick(kScopes)),
+                           maybe_null(whole_number()));
+      case 1:
+        return fmt::format("({}, {}, {}, {})", literal(pick(kKeys)), literal(pick(kUsers)), literal(pick(kScopes)),
+                           pick({"'reader'", "'guest'"}));
+      case 2:
+        return fmt::format("({}, {}, {}, {}, {})", random_.below(6), whole_number(), literal(pick(kScopes)),
+                           maybe_null("'open'"), pick({"0", "0", "1", "'true'", "'no'"}));
+      default:
+        return fmt::format("({}, {}, {}, {})", literal(pick(kKeys)), literal(pick(kUsers)), whole_number(),
+                           literal(pick(kScopes)));
+    }
+  }
+  std::string columns(std::size_t table) {
+    std::string text;
+    for (const ColumnDef& column : db_.domain->table(table).columns) text += (text.empty() ? "" : ", ") + column.name;
+    return text;
+  }
+  std::string key(std::size_t table) { return table == 2 ? std::to_string(random_.below(6)) : literal(pick(kKeys)); }
+  std::string assignment(std::size_t table) {
+    switch (random_.below(table == 0 ? 5 : 3)) {
+      case 0:
+        return table == 2   ? "region = " + literal(pick(kScopes))
+               : table == 3 ? "shop = " + whole_number()
+                            : "team_id = " + literal(pick(kScopes));
+      case 1:
+        return table == 0   ? "kind = " + literal(pick(kKinds))
+               : table == 1 ? "role = 'reader'"
+               : table == 2 ? "state = NULL"
+                            : "user_id = " + literal(pick(kUsers));
+      case 2:
+        return table == 0   ? "shelf = " + maybe_null(whole_number())
+               : table == 1 ? "user_id = " + literal(pick(kUsers))
+               : table == 2 ? "hidden = NOT hidden"
+                            : "region = " + literal(pick(kScopes));
+      case 3:
+        return "client_id = " + literal(pick(kScopes));
+      default:
+        return "owner_id = " + literal(pick(kScopes));
+    }
+  }
+
+  std::string statement() {
+    const std::size_t table = random_.below(4);
+    const std::string& name = db_.domain->table(table).name;
+    switch (random_.below(12)) {
+      case 0:
+      case 1:
+        return fmt::format("INSERT OR IGNORE INTO {} ({}) VALUES {}", name, columns(table), values(table));
+      case 2:
+      case 3:
+        return fmt::format("INSERT OR REPLACE INTO {} ({}) VALUES {}, {}", name, columns(table), values(table),
+                           values(table));
+      case 4:
+        return fmt::format("INSERT INTO {} ({}) VALUES {} ON CONFLICT (id) DO UPDATE SET {}", name, columns(table),
+                           values(table), assignment(table));
+      case 5:
+        return fmt::format("INSERT INTO {} ({}) VALUES {} ON CONFLICT DO NOTHING", name, columns(table), values(table));
+      case 6:
+        return fmt::format("UPDATE {} SET {} WHERE id = {}", name, assignment(table), key(table));
+      case 7:
+        return fmt::format("UPDATE {} SET {} WHERE id > {}", name, assignment(table), key(table));
+      case 8:
+        return fmt::format("UPDATE OR REPLACE {} SET id = {} WHERE id = {}", name, key(table), key(table));
+      case 9:
+        return fmt::format("UPDATE OR IGNORE {} SET id = {}, {} WHERE id = {}", name, key(table), assignment(table),
+                           key(table));
+      case 10:
+        return fmt::format("DELETE FROM {} WHERE id = {}", name, key(table));
+      default:
+        return fmt::format("DELETE FROM {} WHERE id >= {}", name, key(table));
+    }
+  }
+
+  void foreign_transaction() {
+    db_.other->run(random_.below(4) == 0 ? "PRAGMA recursive_triggers = ON" : "PRAGMA recursive_triggers = OFF");
+    const bool in_transaction = random_.below(2) == 0;
+    if (in_transaction) db_.other->run("BEGIN");
+    for (std::uint64_t i = random_.below(4); i < 4; ++i) db_.other->run(statement());
+    if (in_transaction) db_.other->run(random_.below(4) == 0 ? "ROLLBACK" : "COMMIT");
+  }
+
+  Row engine_row(std::size_t table) {
+    const auto optional = [this](Value value) { return random_.below(5) == 0 ? Value{} : value; };
+    const auto number = [this] { return static_cast<std::int64_t>(random_.below(4)); };
+    switch (table) {
+      case 0:
+        return {pick(kKeys), pick(kScopes), optional(pick(kScopes)), pick(kKinds), pick(kScopes), optional(number())};
+      case 1:
+        return {pick(kKeys), pick(kUsers), pick(kScopes), pick({"reader", "guest"})};
+      case 2:
+        return {number(), number(), pick(kScopes), optional("open"), random_.below(3) == 0};
+      default:
+        return {pick(kKeys), pick(kUsers), number(), pick(kScopes)};
+    }
+  }
+
+  void engine_transaction() {
+    auto transaction = db_.write();
+    for (std::uint64_t i = random_.below(5); i < 5; ++i) {
+      ASSERT_TRUE(transaction->savepoint().has_value());
+      const std::size_t table = random_.below(4);
+      const TableDef& def = db_.domain->table(table);
+      const Row row = engine_row(table);
+      switch (random_.below(3)) {
+        case 0:
+          ASSERT_TRUE(transaction->insert(def, row).has_value());
+          break;
+        case 1: {
+          const std::size_t column = 1 + random_.below(def.columns.size() - 1);
+          ASSERT_TRUE(transaction->update(def, row[0], {{column, row[column]}}).has_value());
+          break;
+        }
+        default:
+          ASSERT_TRUE(transaction->remove(def, row[0]).has_value());
+      }
+      if (random_.below(4) == 0) {
+        ASSERT_TRUE(transaction->rollback_to_savepoint().has_value());
+      }
+      ASSERT_TRUE(transaction->release_savepoint().has_value());
+    }
+    if (random_.below(5) != 0) {
+      ASSERT_TRUE(transaction->commit().has_value());
+    }
+  }
+
+  /// Every row of the database with the buckets that it is in, as the domain says.
+  std::map<std::string, Rows> model() {
+    std::map<std::string, Rows> by_bucket;
+    auto connection = sqlite::Connection::open(db_.file.path(), {.read_only = true, .create = false});
+    EXPECT_TRUE(connection.has_value());
+    for (std::size_t table = 0; table < db_.domain->tables().size(); ++table) {
+      QuerySpec query;
+      query.table = &db_.domain->table(table);
+      auto rows = sqlite::select_rows(**connection, query);
+      EXPECT_TRUE(rows.has_value());
+      for (const Row& row : *rows) {
+        std::string json;
+        append_row_json(json, *query.table, row);
+        for (const Bucket& bucket : db_.domain->buckets_of(table, row))
+          by_bucket[bucket.key][query.table->name + "/" + key_text(row[0])] = json;
+      }
+    }
+    return by_bucket;
+  }
+
+  void check_buckets() {
+    auto expected = model();
+    auto snapshot = db_.snapshot();
+    const Version horizon = snapshot->position()->horizon;
+    for (auto& [key, device] : devices_) {
+      const Bucket bucket = db_.bucket(key);
+      check_backfill(*snapshot, bucket, expected[key]);
+      if (random_.below(3) != 0) continue;  // devices pull at different times
+      const std::vector<CoveredBucket> covered{{bucket, Version{0}}};
+      LiveQuery query;
+      query.buckets = &covered;
+      query.after = device.position;
+      const auto removals = snapshot->live_removals(query);
+      const auto rows = snapshot->live_rows(query);
+      ASSERT_TRUE(removals.has_value() && rows.has_value());
+      for (const Removal& removal : *removals)
+        if (!removal.still_covered) device.rows.erase(db_.domain->table(removal.table).name + "/" + removal.key);
+      for (const EncodedRow& row : *rows) device.rows[db_.domain->table(row.table).name + "/" + row.key] = row.json;
+      ASSERT_EQ(device.rows, expected[key]) << "bucket " << key << " after " << number(device.position);
+      check_limits(*snapshot, query, *rows, *removals);
+      device.position = horizon;
+    }
+    check_together(*snapshot, expected);
+  }
+
+  /// A limit takes the lowest versions of what there is without one.
+  void check_limits(Snapshot& snapshot, LiveQuery query, const std::vector<EncodedRow>& rows,
+                    const std::vector<Removal>& removals) {
+    query.limit = 1 + random_.below(4);
+    const auto some_rows = snapshot.live_rows(query);
+    const auto some_removals = snapshot.live_removals(query);
+    ASSERT_EQ(some_rows->size(), std::min(rows.size(), *query.limit));
+    for (std::size_t i = 0; i < some_rows->size(); ++i) ASSERT_EQ((*some_rows)[i].key, rows[i].key);
+    ASSERT_EQ(some_removals->size(), std::min(removals.size(), *query.limit));
+    for (std::size_t i = 0; i < some_removals->size(); ++i) ASSERT_EQ((*some_removals)[i].key, removals[i].key);
+  }
+
+  /// Several buckets in one query: each row once, versions rising, limits alike.
+  void check_together(Snapshot& snapshot, std::map<std::string, Rows>& expected) {
+    std::vector<CoveredBucket> covered;
+    Rows all;
+    for (const std::string& key : kBuckets) {
+      if (random_.below(2) == 0) continue;
+      covered.push_back({db_.bucket(key), Version{0}});
+      all.insert(expected[key].begin(), expected[key].end());
+    }
+    LiveQuery query;
+    query.buckets = &covered;
+    const auto rows = snapshot.live_rows(query);
+    ASSERT_TRUE(rows.has_value());
+    Rows seen;
+    Version last{};
+    for (const EncodedRow& row : *rows) {
+      ASSERT_GE(row.version, last);
+      last = row.version;
+      ASSERT_TRUE(seen.emplace(db_.domain->table(row.table).name + "/" + row.key, row.json).second);
+    }
+    ASSERT_EQ(seen, all);
+    const auto removals = snapshot.live_removals(query);
+    ASSERT_TRUE(removals.has_value());
+    check_limits(snapshot, query, *rows, *removals);
+    for (const Removal& removal : *removals)
+      ASSERT_EQ(removal.still_covered, all.contains(db_.domain->table(removal.table).name + "/" + removal.key));
+  }
+
+  void check_backfill(Snapshot& snapshot, const Bucket& bucket, const Rows& expected) {
+    const std::size_t limit = 1 + random_.below(5);
+    Rows found;
+    for (std::size_t table = 0; table < db_.domain->tables().size(); ++table) {
+      std::optional<std::string> after;
+      std::uint64_t rows_in_table = 0;
+      for (;;) {
+        const auto page = snapshot.backfill(bucket, table, after, limit);
+        ASSERT_TRUE(page.has_value()) << (page ? "" : page.error().message);
+        for (const EncodedRow& row : *page) {
+          ASSERT_TRUE(found.emplace(db_.domain->table(table).name + "/" + row.key, row.json).second) << row.key;
+          ++rows_in_table;
+          after = row.key;
+        }
+        if (page->size() < limit) break;
+      }
+      ASSERT_EQ(*snapshot.count_rows(bucket, table), rows_in_table);
+    }
+    ASSERT_EQ(found, expected) << "backfill of " << bucket.key;
+  }
+
+  std::map<std::string, std::uint64_t> all_grants() {
+    std::map<std::string, std::uint64_t> all;
+    for (const std::string& user : kUsers)
+      for (const auto& [key, gained] : db_.grants(user, "nobody"))
+        if (key != "nobody") all[user + " " + key] = gained;
+    return all;
+  }
+
+  /// Grants are what the membership rows say; a marker is new exactly when the grant was not there all the time.
+  void check_grants(const std::map<std::string, std::uint64_t>& before, Version last_before) {
+    std::set<std::string> expected;
+    const auto add = [&](std::size_t table, const std::string& user, std::vector<std::string> values) {
+      for (std::size_t d = 0; d < db_.domain->definitions().size(); ++d)
+        if (db_.domain->definitions()[d].membership_table == db_.domain->table(table).name)
+          if (const auto bucket = db_.domain->make_bucket(d, std::move(values)))
+            expected.insert(user + " " + bucket->key);
+    };
+    for (const std::string& row :
+         db_.other->query("SELECT user_id || ' ' || team_id FROM doc_members WHERE role = 'reader'"))
+      add(1, row.substr(0, row.find(' ')), {row.substr(row.find(' ') + 1)});
+    for (const std::string& row : db_.other->query("SELECT user_id || ' ' || shop || ' ' || region FROM clerks")) {
+      const std::size_t first = row.find(' '), second = row.find(' ', first + 1);
+      add(3, row.substr(0, first), {row.substr(first + 1, second - first - 1), row.substr(second + 1)});
+    }
+    std::set<std::string> found;
+    const auto now = all_grants();
+    for (const auto& [grant, gained] : now) {
+      found.insert(grant);
+      const auto earlier = before.find(grant);
+      if (earlier == before.end() || earlier->second != gained) {
+        ASSERT_GT(gained, number(last_before)) << grant;
+      }
+    }
+    ASSERT_EQ(found, expected);
+    if (now != before) {
+      ASSERT_GT(db_.storage->change_mark()->grants, last_before);
+    }
+    ASSERT_EQ(db_.other->value("SELECT count(*) FROM nizhal_grant"), std::to_string(expected.size()));
+  }
+
+  struct Device {
+    Version position{};
+    Rows rows;
+  };
+  SeededRandom random_;
+  TestDatabase db_;
+  std::map<std::string, Device> devices_;
+};
+
+TEST(Fold, ChangesAndRemovalsSinceAnyVersionRebuildEveryBucket) { Fold(test_seed()).run(250); }
+
+}  // namespace
+}  // namespace nizhal::storage
