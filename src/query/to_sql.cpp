@@ -210,7 +210,9 @@ Result<SqlText> query_sql(Dialect dialect, const QuerySpec& query, std::string_v
   if (!extra.empty()) sql.text += fmt::format(" AND ({})", extra);
   sql.text += fmt::format(" ORDER BY {}", *order);
   const auto add_count = [&](std::string_view word, std::size_t count) {
-    sql.parameters.push_back({Value(row_count(count)), ColumnType::bigint});
+    SqlParameter& parameter = sql.parameters.emplace_back();
+    parameter.value = row_count(count);
+    parameter.type = ColumnType::bigint;
     sql.text += fmt::format(" {} {}", word, placeholder(dialect, sql.parameters.size()));
   };
   if (query.limit) {
