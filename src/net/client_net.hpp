@@ -10,7 +10,7 @@
 namespace nizhal::net {
 
 struct ClientNetOptions {
-  Url server;
+  Url server = {};
   std::string ca_file = {};  // PEM, trusted beside the system's authorities
   std::chrono::milliseconds connect_timeout{10'000};
   std::size_t answer_bytes_max = 256u << 20;  // a page of the largest limit with large rows; bounds memory

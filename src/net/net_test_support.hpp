@@ -68,6 +68,10 @@ class Mailbox {
     values_.pop_front();
     return value;
   }
+  bool is_empty() {
+    const std::lock_guard lock(mutex_);
+    return values_.empty();
+  }
 
  private:
   std::mutex mutex_;
@@ -91,11 +95,9 @@ class FakeService : public HttpService {
     return text_response(200, request.body);
   };
   std::function<bool(const protocol::HttpRequest&)> may_stream = [](const auto&) { return true; };
+  std::function<void()> on_opened = [] {};
   std::function<void(std::string_view)> on_frame = [](std::string_view) {};
 
-  struct Opened {
-    std::shared_ptr<server::StreamPeer> peer;
-  };
   Mailbox<std::shared_ptr<server::StreamPeer>> opened;
   Mailbox<std::string> frames;
   Mailbox<bool> closed;
@@ -112,7 +114,10 @@ class FakeService : public HttpService {
   class Handler : public StreamHandler {
    public:
     explicit Handler(FakeService& service) : service_(service) {}
-    void opened(std::shared_ptr<server::StreamPeer> peer) override { service_.opened.put(std::move(peer)); }
+    void opened(std::shared_ptr<server::StreamPeer> peer) override {
+      service_.opened.put(std::move(peer));
+      service_.on_opened();
+    }
     void frame(std::string_view text) override {
       service_.frames.put(std::string(text));
       service_.on_frame(text);

@@ -130,6 +130,7 @@ TEST(Stream, TheServiceMayCloseWithACodeAndIsToldOnce) {
   EXPECT_EQ(frame.payload.substr(2), "too many malformed frames");
   socket.send_frame(kClose, frame.payload);
   EXPECT_TRUE(socket.is_ended_by_peer());
+  socket.close();
   EXPECT_TRUE(service.closed.take());
   (*peer)->send("repull:a");  // to a socket that is gone: nothing happens
 }
@@ -214,6 +215,8 @@ TEST(Stream, StoppingTheServerClosesWith1001) {
   const Frame frame = socket.read_message();
   EXPECT_EQ(frame.close_code(), 1001);
   socket.send_frame(kClose, frame.payload);
+  EXPECT_TRUE(socket.is_ended_by_peer());
+  socket.close();
   EXPECT_TRUE(server.wait_until_ended());
 }
 
