@@ -59,6 +59,15 @@ Result<std::unique_ptr<HttpServer>> HttpServer::open(HttpServerOptions options, 
     return failure(ErrorCode::unreachable, fmt::format("cannot listen on {}:{}: {}; is another program using it?",
                                                        loop->options.host, loop->options.port, error.message()));
   loop->port = acceptor.local_endpoint(error).port();
+  // Before anybody learns that the server is there: what follows may be told to stop at once.
+  if (loop->options.handle_signals) {
+    loop->signals.add(SIGTERM, error);
+    if (!error) loop->signals.add(SIGINT, error);
+    if (error) loop->log.warning("server", "cannot watch for signals: " + error.message());
+    loop->signals.async_wait([loop = loop.get()](error_code failed, int) {
+      if (!failed) loop->begin_stop();
+    });
+  }
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(loop)));
 }
 
@@ -69,15 +78,6 @@ std::uint16_t HttpServer::port() const { return loop_->port; }
 
 void HttpServer::run() {
   Loop& loop = *loop_;
-  if (loop.options.handle_signals) {
-    error_code error;
-    loop.signals.add(SIGTERM, error);
-    if (!error) loop.signals.add(SIGINT, error);
-    if (error) loop.log.warning("server", "cannot watch for signals: " + error.message());
-    loop.signals.async_wait([&loop](error_code failed, int) {
-      if (!failed) loop.begin_stop();
-    });
-  }
   for (std::size_t i = 0; i < loop.options.periodic.size(); ++i) {
     loop.periodic_timers.push_back(std::make_unique<asio::steady_timer>(loop.io));
     loop.run_periodic(i);
