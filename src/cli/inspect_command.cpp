@@ -103,15 +103,19 @@ Result<json::object> read_store(const std::string& path) {
   if (!std::filesystem::is_regular_file(path, error))
     return failure(ErrorCode::io_error, fmt::format("{}: there is no such file", path));
   auto opened = sqlite::Connection::open(path, {.read_only = true, .create = false});
+  const auto no_store = [&](std::string_view reason) {
+    return failure(ErrorCode::bad_request,
+                   fmt::format("{}: this is no store of a device{}; inspect takes the file that "
+                               "`nizhal client --store` or open_store made",
+                               path, reason));
+  };
+  if (!opened && opened.error().code == ErrorCode::corrupt) return no_store(" (it is no SQLite file, or damaged)");
   if (!opened) return tl::unexpected(opened.error());
   sqlite::Connection& file = **opened;
   const auto is_store = file.query_integer(
       "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('nizhal_outbox', 'nizhal_undo')");
   if (!is_store) return tl::unexpected(is_store.error());
-  if (is_store->value_or(0) != 2)
-    return failure(ErrorCode::bad_request, fmt::format("{}: this is no store of a device; inspect takes the file that "
-                                                       "`nizhal client --store` or open_store made",
-                                                       path));
+  if (is_store->value_or(0) != 2) return no_store("");
   // One snapshot, should the device write meanwhile.
   if (auto begun = file.execute("BEGIN"); !begun) return tl::unexpected(begun.error());
 

@@ -49,6 +49,11 @@ int report_wrong_usage(const CLI::App& app, const CLI::ParseError& error, int co
     command = command->get_subcommands().front();
     path += " " + command->get_name();
   }
+  // A wrong or missing command inside a command: what there is helps more than what was missed first.
+  if (const std::string list = command_list(*command); !list.empty() && command->get_require_subcommand_min() > 0) {
+    fmt::print(stderr, "nizhal {}: {}; its commands are: {} (nizhal {} --help)\n", path, error.what(), list, path);
+    return kUsage;
+  }
   fmt::print(stderr, "nizhal {}: {} (nizhal {} --help lists what it takes)\n", path, error.what(), path);
   return kUsage;
 }
@@ -83,9 +88,7 @@ int run(int count, char** words) {
   try {
     app.parse(count, words);
   } catch (const CLI::CallForHelp&) {
-    const CLI::App* asked = &app;
-    while (!asked->get_subcommands().empty()) asked = asked->get_subcommands().front();
-    fmt::print("{}", asked->help());
+    fmt::print("{}", app.help());
     return kDone;
   } catch (const CLI::ParseError& error) {
     return report_wrong_usage(app, error, count, words);

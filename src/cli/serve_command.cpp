@@ -48,6 +48,11 @@ int run(const Globals& globals, Options& options) {
   }
   if (options.print_config) {
     print_line(globals.json ? as_json(settings) : as_toml(settings));
+    if (!globals.json)
+      for (const char* name : {"NIZHAL_JWT_SECRET", "NIZHAL_ADMIN_PASSWORD"}) {
+        const auto value = read_variable(name);
+        print_line(fmt::format("# {} is {}", name, value && !value->empty() ? "set" : "not set"));
+      }
     return kDone;
   }
   if (settings.value("domain").empty())

@@ -46,11 +46,15 @@ void add_help_command(const Commands& commands) {
   command->callback([&app = commands.app, &action = commands.action, words] {
     action = [&app, words]() -> int {
       const CLI::App* asked = &app;
+      std::string path;
       for (const std::string& word : *words) {
+        path += (path.empty() ? "" : " ") + asked->get_name();
         asked = find_command(*asked, word);
-        if (!asked) return fail("help", kUsage, fmt::format("there is no command \"{}\"", word));
+        if (!asked) return fail("help", kUsage, fmt::format("{} has no command \"{}\"", path, word));
       }
-      fmt::print("{}", asked->help());
+      // "help" itself was parsed, so the program's own help has to be asked for without it.
+      fmt::print("{}", asked == &app ? app.get_formatter()->make_help(&app, app.get_name(), CLI::AppFormatMode::Normal)
+                                     : asked->help(path));
       return kDone;
     };
   });
