@@ -2,26 +2,11 @@
 #include "tests/support/process.hpp"
 
 #include <signal.h>
-#include <stdlib.h>
 
 #include <cstdio>
-#include <system_error>
+#include <cstdlib>
 
 namespace nizhal::testing {
-
-TempDirectory::TempDirectory() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "nizhal-test-XXXXXX").string();
-  if (!::mkdtemp(pattern.data())) {
-    std::perror("mkdtemp");
-    std::abort();
-  }
-  path_ = pattern;
-}
-
-TempDirectory::~TempDirectory() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
 
 std::string domain_library(std::string_view name) {
   return std::string(NIZHAL_LIB_DIR) + "/lib" + std::string(name) + "_domain.so";

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <chrono>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -23,20 +22,6 @@ inline constexpr std::string_view kTestSecret = "test-secret-of-32-bytes-or-more
 
 /// Longer than any step takes, sanitizers and a busy machine included: reaching it is a failure, never a timing test.
 inline constexpr std::chrono::milliseconds kPatience{60'000};
-
-/// A directory that is removed with everything in it.
-class TempDirectory {
- public:
-  TempDirectory();
-  ~TempDirectory();
-  TempDirectory(const TempDirectory&) = delete;
-  TempDirectory& operator=(const TempDirectory&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-  std::string file(std::string_view name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 /// build/…/lib/lib<name>_domain.so
 std::string domain_library(std::string_view name);
