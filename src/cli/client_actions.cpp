@@ -108,8 +108,9 @@ int client_sync(const Globals& globals, Store& store, std::chrono::milliseconds 
   if (!report) {
     const StoreStatus status = store.status();
     return fail("client sync", report.error().code == ErrorCode::identity_mismatch ? kUsage : kUnusable,
-                fmt::format("{} (server {}; {} kept in the store)", report.error().message, status.server,
-                            counted(status.pending, "pending mutation")));
+                fmt::format("{}; {} kept in the store", report.error().message,
+                            status.pending == 1 ? "1 pending mutation is"
+                                                : fmt::format("{} pending mutations are", status.pending)));
   }
   if (globals.json) {
     print_json(json::object{{"applied", report->applied},

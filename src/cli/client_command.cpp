@@ -45,7 +45,7 @@ Result<Store> open_client_store(const Globals& globals, const ClientOptions& opt
                      .server = options.server,
                      .token = [token] { return token; },
                      .start_online = false,
-                     .log = [sink = make_log_sink(globals.log, LogLevel::warning)](
+                     .log = [sink = make_log_sink(globals.log, LogLevel::error)](
                                 std::string_view level,
                                 std::string_view message) { sink(parse_log_level(level), "client", message); }});
 }

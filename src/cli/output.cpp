@@ -174,13 +174,19 @@ std::string TextTable::text() const {
       return row[column].is_number || row[column].text == "null";
     });
   };
+  const auto end_line = [&] {
+    while (!out.empty() && out.back() == ' ') out.pop_back();
+    out += '\n';
+  };
   for (std::size_t i = 0; i < columns.size(); ++i) append(i, columns[i], is_numeric(i));
-  out += '\n';
+  end_line();
   for (std::size_t i = 0; i < columns.size(); ++i) append(i, std::string(widths[i], '-'), false);
   for (const auto& row : rows) {
-    out += '\n';
+    end_line();
     for (std::size_t i = 0; i < row.size() && i < columns.size(); ++i) append(i, row[i].text, row[i].is_number);
   }
+  end_line();
+  out.pop_back();
   return out;
 }
 
