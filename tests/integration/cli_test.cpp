@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/json.hpp"
+#include "sqlite/connection.hpp"
 #include "tests/support/process.hpp"
 #include "tests/support/temp_dir.hpp"
 
@@ -365,17 +366,18 @@ TEST(Cli, ASeedScriptIsDeliveredLikeAnyOtherWrite) {
   EXPECT_EQ(a.run({"query", "SELECT id, body FROM notes", "--json"}).out, "[{\"id\":\"s1\",\"body\":\"seeded\"}]\n");
 }
 
-TEST(Cli, ADatabaseOfAnotherDomainIsDriftExitThree) {
+TEST(Cli, ADatabaseThatDoesNotFitTheDomainIsDriftExitThree) {
   const TempDir directory;
   const std::string db = directory.file("s.db");
   {
-    ServerProcess notes("notes", db);
-    ASSERT_FALSE(notes.url().empty()) << notes.why();
-    notes.terminate();
+    const auto file = sqlite::Connection::open(db, {});
+    ASSERT_TRUE(file) << file.error().message;
+    ASSERT_TRUE((*file)->execute("CREATE TABLE notes(id TEXT PRIMARY KEY NOT NULL, body BLOB)"));
   }
   const Finished finished =
-      nizhal({"serve", "--domain", domain_library("ledger"), "--db", "sqlite:" + db, "--listen", "127.0.0.1:0"});
+      nizhal({"serve", "--domain", domain_library("notes"), "--db", "sqlite:" + db, "--listen", "127.0.0.1:0"});
   EXPECT_EQ(finished.status.code, 3) << finished.err;
+  EXPECT_NE(finished.err.find("notes"), std::string::npos) << finished.err;
   EXPECT_EQ(finished.out, "");
 }
 
