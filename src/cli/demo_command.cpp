@@ -214,12 +214,12 @@ void print_what_to_try(const DemoWorld& world, const DemoDevice& ben) {
   print_line(fmt::format("\n{}\n", bold("The server goes on at " + world.url() + ". Try, in another terminal:")));
   print_line(fmt::format("cd {}", world.directory().string()));
   print_line(fmt::format("export NIZHAL_TOKEN={}", ben.token));
-  print_line(world.typed("device-b.db", "mutate recordPayment " + shell_quoted(entry("b-99", "elif", 700))));
-  print_line(world.typed("device-b.db", "sync"));
-  print_line(world.typed("device-b.db", "query \"SELECT * FROM ledger_entries\""));
-  print_line(world.typed("device-c.db", "--server " + world.url() + " sync") +
-             dim("   # a third device, from scratch"));
-  print_line(world.typed("device-b.db", "status"));
+  print_line(world.shell_function("device"));
+  print_line("device --store device-b.db mutate recordPayment " + shell_quoted(entry("b-99", "elif", 700)));
+  print_line("device --store device-b.db sync");
+  print_line("device --store device-b.db query 'SELECT * FROM ledger_entries'");
+  print_line("device --store device-c.db --server " + world.url() + " sync" + dim("   # a third device, from scratch"));
+  print_line("device --store device-b.db status");
   print_line(fmt::format("\nCtrl-C ends the server and removes {}.", world.directory().string()));
 }
 

@@ -208,9 +208,8 @@ Result<Balances> DemoWorld::balances_on_server() {
   }
 }
 
-std::string DemoWorld::typed(const std::string& store, const std::string& command) const {
-  return fmt::format("{} client --domain {} --store {} {}", shell_quoted(program_), shell_quoted(library_), store,
-                     command);
+std::string DemoWorld::shell_function(const std::string& name) const {
+  return fmt::format("{}() {{ {} client --domain {} \"$@\"; }}", name, shell_quoted(program_), shell_quoted(library_));
 }
 
 }  // namespace nizhal::cli

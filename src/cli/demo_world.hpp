@@ -53,8 +53,8 @@ class DemoWorld {
 
   const std::string& url() const { return url_; }
   const std::filesystem::path& directory() const { return directory_; }
-  /// The command line of a device as a person would type it in the directory.
-  std::string typed(const std::string& store, const std::string& command) const;
+  /// A shell function of that name for `nizhal client` on the ledger example.
+  std::string shell_function(const std::string& name) const;
 
  private:
   DemoWorld() = default;

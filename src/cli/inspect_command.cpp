@@ -92,10 +92,20 @@ json::value decoded_cursor(const std::string& text) {
                       {"rowsTotal", cursor->rows_total}};
 }
 
-std::uint64_t size_of(const std::string& path) {
+std::int64_t size_of(const std::string& path) {
   std::error_code absent;
   const auto size = std::filesystem::file_size(path, absent);
-  return absent ? 0 : size;
+  return absent ? 0 : static_cast<std::int64_t>(size);
+}
+
+// The actor with its claims as an object, not as the text that the store keeps.
+json::value actor_of(const std::string& text) {
+  if (text.empty()) return nullptr;
+  json::value actor = json_or_text(text);
+  if (json::object* object = actor.if_object())
+    if (json::value* claims = object->if_contains("claims"); claims && claims->is_string())
+      *claims = json_or_text(std::string_view(*claims->if_string()));
+  return actor;
 }
 
 Result<json::object> read_store(const std::string& path) {
@@ -152,7 +162,7 @@ Result<json::object> read_store(const std::string& path) {
                       {"domain", text_or_null(meta["domain"])},
                       {"format", text_or_null(meta["format"])},
                       {"clientId", text_or_null(meta["client_id"])},
-                      {"actor", meta["actor"].empty() ? json::value() : json_or_text(meta["actor"])},
+                      {"actor", actor_of(meta["actor"])},
                       {"server", text_or_null(meta["server"])},
                       {"lastSynced", text_or_null(meta["last_synced"])},
                       {"cursor", decoded_cursor(meta["cursor"])},
@@ -193,6 +203,35 @@ void print_rows(const std::string& title, const json::value* rows, const std::ve
   print_line(rows_as_table(table).text());
 }
 
+void print_cursor(const json::value* cursor) {
+  const auto field = [&](std::string_view name) { return shown(cursor ? member(*cursor, name) : nullptr); };
+  if (!cursor || !cursor->is_object()) {
+    print_line(fmt::format("{:<14}none: it has never synced", "cursor"));
+    return;
+  }
+  if (member(*cursor, "error")) {
+    print_line(fmt::format("{:<14}{}", "cursor", red(field("error"))));
+    return;
+  }
+  print_line(fmt::format("{:<14}position {}, epoch {}", "cursor", field("position"), field("epoch")));
+  const json::value* buckets = member(*cursor, "buckets");
+  if (!buckets || !buckets->is_object()) return;
+  for (const auto& [key, bucket] : *buckets->if_object()) {
+    const json::value* backfill = member(bucket, "backfill");
+    const bool filling = backfill && backfill->is_object() && !backfill->if_object()->empty();
+    print_line(fmt::format("{:<14}bucket {}, gained at {}{}", "", std::string_view(key), shown(member(bucket, "gain")),
+                           filling ? ", being filled: " + to_text(*backfill) : std::string()));
+  }
+}
+
+void print_tables(const json::value* tables) {
+  if (!tables || !tables->is_object()) return;
+  std::string text;
+  for (const auto& [name, count] : *tables->if_object())
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", std::string_view(name), shown(&count));
+  print_line(fmt::format("{:<14}{}", "rows", text));
+}
+
 void print_for_people(const json::object& store) {
   const auto line = [&](std::string_view name, std::string_view field) {
     print_line(fmt::format("{:<14}{}", name, shown(store.if_contains(field))));
@@ -207,12 +246,14 @@ void print_for_people(const json::object& store) {
   const bool is_sound = shown(store.if_contains("integrity")) == "ok";
   print_line(fmt::format("{:<14}{}", "integrity", is_sound ? green("ok") : red(shown(store.if_contains("integrity")))));
   line("domain", "domain");
-  line("actor", "actor");
+  if (const json::value* actor = store.if_contains("actor"); actor && actor->is_object())
+    print_line(fmt::format("{:<14}{} of {}", "actor", string_member(*actor, "userId").value_or("?"),
+                           string_member(*actor, "ownerId").value_or("?")));
   line("client id", "clientId");
   line("server", "server");
   line("last synced", "lastSynced");
-  line("cursor", "cursor");
-  line("tables", "tables");
+  print_cursor(store.if_contains("cursor"));
+  print_tables(store.if_contains("tables"));
   print_line(fmt::format("{:<14}{}", "staged pages", integer("stagedPages")));
   print_rows("outbox", store.if_contains("outbox"),
              {"ordinal", "mutationId", "clientMutationId", "name", "args", "attempts", "covered", "lastError"});
