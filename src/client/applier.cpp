@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 
 #include <cstdlib>
+#include <functional>
 
 #include "client/base_rows.hpp"
+#include "client/clock_correction.hpp"
 #include "client/outbox.hpp"
 #include "client/puller.hpp"
 #include "client/rebase.hpp"
 #include "client/tuning.hpp"
+#include "domain/value_json.hpp"
 
 namespace nizhal::client::applier {
 namespace {
@@ -71,11 +74,10 @@ Result<void> cover(StoreState& state, std::int64_t last, const std::string& last
 }
 
 /// In the transaction of a complete pull, while the app's tables are the base.
-Result<void> settle(StoreState& state, const protocol::PullPage& page, PullApplied& applied) {
-  auto confirmation = judge(state, page);
-  if (!confirmation) return tl::unexpected(confirmation.error());
+Result<void> settle(StoreState& state, const protocol::PullPage& page, Confirmation confirmation,
+                    PullApplied& applied) {
   const std::string last_client_mutation_id = page.last_client_mutation_id.value_or("");
-  switch (*confirmation) {
+  switch (confirmation) {
     case Confirmation::nothing:
       return {};
     case Confirmation::covers: {
@@ -93,22 +95,54 @@ Result<void> settle(StoreState& state, const protocol::PullPage& page, PullAppli
   return {};
 }
 
-Result<void> note_server_time(StoreState& state, const protocol::PullPage& page) {
-  if (!page.server_time || page.server_time->microseconds == 0) return {};
-  Meta& meta = *state.meta;
-  const std::int64_t offset = (page.server_time->microseconds - state.clock.now().microseconds) / 1000;
-  if (std::llabs(offset - meta.integer(meta_key::kClockOffset)) > kClockCorrectionMs) {
-    if (auto kept = meta.set(meta_key::kClockOffset, offset); !kept) return kept;
-  }
-  return meta.set(meta_key::kServerTime, to_iso8601(*page.server_time));
+bool is_clock_wrong(StoreState& state, const protocol::PullPage& page) {
+  if (!page.server_time || page.server_time->microseconds == 0) return false;
+  const std::int64_t change = offset_to(state, *page.server_time) - state.meta->integer(meta_key::kClockOffset);
+  return std::llabs(change) > kClockCorrectionMs;
 }
 
-/// The base changed by `pages`, with everything pending undone before and run again after.
-template <class Pages>
-Result<void> rebase_over(StoreState& state, Pages pages) {
+Result<void> note_server_time(StoreState& state, const protocol::PullPage& page) {
+  if (!page.server_time || page.server_time->microseconds == 0) return {};
+  if (is_clock_wrong(state, page)) {
+    if (auto done = correct_clock(state, offset_to(state, *page.server_time)); !done) return done;
+  }
+  return state.meta->set(meta_key::kServerTime, to_iso8601(*page.server_time));
+}
+
+using Work = std::function<Result<void>()>;
+
+/// The base is changed by `work`, with everything pending undone before and run again after.
+Result<void> rebase_over(StoreState& state, const Work& work) {
   if (auto done = undo_pending(state); !done) return done;
-  if (auto done = pages(); !done) return done;
+  if (auto done = work(); !done) return done;
   return rerun_pending(state);
+}
+
+/// True when nothing that is pending can tell the page's rows from those before (engine.md): it then applies without
+/// undo and re-run.
+bool is_apart(StoreState& state, const protocol::PullPage& page) {
+  const Footprint& footprint = state.footprint;
+  if (!footprint.is_complete || !page.removed_buckets.empty()) return false;
+  if (page.buckets) {
+    const base_rows::BucketKeys keys(page.buckets->begin(), page.buckets->end());
+    if (base_rows::keys_text(keys) != state.meta->get(meta_key::kBuckets)) return false;
+  }
+  const auto meets = [&](const std::string& table, const Value& key) {
+    return footprint.searched.contains(table) || footprint.keys.contains({table, key_text(key)});
+  };
+  for (const std::vector<protocol::RemovedRow>* removals : {&page.tombstoned, &page.removed}) {
+    for (const protocol::RemovedRow& removal : *removals) {
+      if (meets(removal.table, removal.id)) return false;
+    }
+  }
+  for (const protocol::ChangedTable& changed : page.changed) {
+    const TableDef* table = state.domain().domain().find_table(changed.table);
+    if (!table) continue;
+    for (const Row& row : changed.rows) {
+      if (meets(changed.table, row[table->key_index()])) return false;
+    }
+  }
+  return true;
 }
 
 /// Applies pages one after the other, keeping account of what is covered.
@@ -160,9 +194,7 @@ Result<bool> is_idle(StoreState& state, const protocol::PullPage& page) {
   auto confirmation = judge(state, page);
   if (!confirmation) return tl::unexpected(confirmation.error());
   if (*confirmation != Confirmation::nothing) return false;
-  if (!page.server_time || page.server_time->microseconds == 0) return true;
-  const std::int64_t offset = (page.server_time->microseconds - state.clock.now().microseconds) / 1000;
-  return std::llabs(offset - meta.integer(meta_key::kClockOffset)) <= kClockCorrectionMs;
+  return !is_clock_wrong(state, page);
 }
 
 /// Keeps the cursor in memory, and writes it down when the last write is long ago.
@@ -216,7 +248,11 @@ Result<PullApplied> apply_page(StoreState& state, const protocol::PullRequest& s
       });
     }
     return in_transaction(state, [&]() -> Result<void> {
-      return rebase_over(state, [&]() -> Result<void> {
+      auto confirmation = page.has_more ? Result<Confirmation>(Confirmation::nothing) : judge(state, page);
+      if (!confirmation) return tl::unexpected(confirmation.error());
+      const bool needs_rebase = *staged || starts_over || *confirmation != Confirmation::nothing ||
+                                (!page.has_more && is_clock_wrong(state, page)) || !is_apart(state, page);
+      const Work work = [&]() -> Result<void> {
         PageSequence sequence(state);
         if (*staged && !starts_over) {
           auto replayed = puller::for_each_staged(
@@ -230,8 +266,9 @@ Result<PullApplied> apply_page(StoreState& state, const protocol::PullRequest& s
         }
         if (auto moved = move_to(state, page, page.has_more ? SyncState::running : SyncState::done); !moved)
           return moved;
-        return page.has_more ? Result<void>() : settle(state, page, applied);
-      });
+        return page.has_more ? Result<void>() : settle(state, page, *confirmation, applied);
+      };
+      return needs_rebase ? rebase_over(state, work) : work();
     });
   }();
   if (!done) return tl::unexpected(done.error());

@@ -120,7 +120,10 @@ Result<void> apply(StoreState& state, const protocol::PullPage& page, BucketKeys
     const TableDef* table = state.domain().domain().find_table(changed.table);
     if (!table) continue;
     for (const Row& row : changed.rows) {
-      if (auto done = sqlite::upsert_row(*state.connection, *table, fill_required(*table, row)); !done) return done;
+      const auto done = lacks_required(*table, row)
+                            ? sqlite::upsert_row(*state.connection, *table, fill_required(*table, row))
+                            : sqlite::upsert_row(*state.connection, *table, row);
+      if (!done) return done;
     }
   }
   return {};

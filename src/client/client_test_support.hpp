@@ -298,9 +298,11 @@ class FakeServer {
 /// One installation of the app, driven by hand: no state machine between it and the server.
 class Device {
  public:
-  Device(std::string path, ManualClock& clock, std::uint64_t seed = 1) : clock_(clock), random_(seed) {
+  Device(std::string path, ManualClock& clock, std::uint64_t seed = 1,
+         std::shared_ptr<const CompiledDomain> domain = notes_domain())
+      : clock_(clock), random_(seed) {
     options_.path = std::move(path);
-    options_.domain = notes_domain();
+    options_.domain = std::move(domain);
     options_.actor = {.user_id = "u1", .owner_id = "o1", .claims = ""};
     options_.server = "http://localhost:1";
     open();

@@ -112,6 +112,10 @@ bool MutationRun::check_key(const TableDef& table, const Value& key) {
   return check_value(table.key_column(), key, &why);
 }
 
+void MutationRun::note_key(const TableDef& table, const Value& key) {
+  state_.footprint.keys.emplace(table.name, key_text(key));
+}
+
 bool MutationRun::remember(const TableDef& table, const Value& key, const std::optional<Row>& before) {
   auto insert = state_.connection->prepare(
       "INSERT OR IGNORE INTO nizhal_undo(ordinal, table_name, key, before) VALUES(?1, ?2, ?3, ?4)");
@@ -139,6 +143,7 @@ std::optional<Row> MutationRun::get(const TableDef& table, const Value& key, Sco
   const TableDef* own = resolve(table);
   // A key of the wrong shape names no row.
   if (!own || !check_key(*own, key)) return std::nullopt;
+  note_key(*own, key);
   auto row = sqlite::select_row(*state_.connection, *own, key);
   if (!row) {
     fail(row.error());
@@ -156,6 +161,7 @@ std::vector<Row> MutationRun::find(const QuerySpec& query, Scope) {
   }
   QuerySpec resolved = query;
   resolved.table = own;
+  state_.footprint.searched.insert(own->name);
   auto rows = sqlite::select_rows(*state_.connection, resolved);
   if (!rows) {
     if (rows.error().code == ErrorCode::invalid_args) {
@@ -173,6 +179,7 @@ void MutationRun::insert(const TableDef& table, const Row& row, Scope) {
   const TableDef* own = resolve(table);
   if (!own || !check_row(*own, row)) return;
   const Value& key = row[own->key_index()];
+  note_key(*own, key);
   auto inserted = sqlite::insert_row(*state_.connection, *own, row);
   if (!inserted) return fail(inserted.error());
   if (!*inserted)
@@ -185,6 +192,7 @@ void MutationRun::upsert(const TableDef& table, const Row& row, Scope) {
   const TableDef* own = resolve(table);
   if (!own || !check_row(*own, row)) return;
   const Value& key = row[own->key_index()];
+  note_key(*own, key);
   auto before = sqlite::select_row(*state_.connection, *own, key);
   if (!before) return fail(before.error());
   if (*before && own->append_only)
@@ -198,6 +206,7 @@ bool MutationRun::update(const TableDef& table, const Value& key,
   if (stopped()) return false;
   const TableDef* own = resolve(table);
   if (!own || !check_key(*own, key)) return false;
+  note_key(*own, key);
   if (own->append_only) {
     refuse("append_only", fmt::format("\"{}\" is append-only: its rows are never changed", own->name));
     return false;
@@ -232,6 +241,7 @@ bool MutationRun::remove(const TableDef& table, const Value& key, Scope) {
   if (stopped()) return false;
   const TableDef* own = resolve(table);
   if (!own || !check_key(*own, key)) return false;
+  note_key(*own, key);
   if (own->append_only) {
     refuse("append_only", fmt::format("\"{}\" is append-only: its rows are never removed", own->name));
     return false;

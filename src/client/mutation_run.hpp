@@ -49,6 +49,8 @@ class MutationRun : public MutatorBackend {
   const TableDef* resolve(const TableDef& table);
   bool check_row(const TableDef& table, const Row& row);
   bool check_key(const TableDef& table, const Value& key);
+  /// Takes down that the run's outcome depends on this row, there or not.
+  void note_key(const TableDef& table, const Value& key);
   /// Keeps the row's image unless this run already has it.
   bool remember(const TableDef& table, const Value& key, const std::optional<Row>& before);
 

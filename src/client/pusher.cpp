@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <map>
+#include <utility>
 
 #include "base/json.hpp"
+#include "client/clock_correction.hpp"
 #include "client/dead_letters.hpp"
 #include "client/outbox.hpp"
 #include "client/rebase.hpp"
@@ -56,7 +56,8 @@ Result<protocol::PushMutation> to_wire(const StoreState& state, const Entry& ent
 /// One reply being settled, inside one transaction. Between begin and end the app's tables may be the bare base.
 class Settlement {
  public:
-  Settlement(StoreState& state, const protocol::PushReply& reply) : state_(state), reply_(reply) {}
+  Settlement(StoreState& state, const protocol::PushRequest& sent, const protocol::PushReply& reply)
+      : state_(state), sent_(sent), reply_(reply) {}
 
   Result<LocalStore::PushSettled> run() {
     for (const PushResult& result : reply_.results) {
@@ -64,7 +65,7 @@ class Settlement {
     }
     if (auto done = renumber(); !done) return tl::unexpected(done.error());
     if (reply_.clock_skew_ms && *reply_.clock_skew_ms != 0) {
-      if (auto done = correct_clock(*reply_.clock_skew_ms); !done) return tl::unexpected(done.error());
+      if (auto done = correct_clock_by(*reply_.clock_skew_ms); !done) return tl::unexpected(done.error());
     }
     if (undone_) {
       if (auto done = rerun_pending(state_); !done) return tl::unexpected(done.error());
@@ -211,36 +212,21 @@ class Settlement {
     return {};
   }
 
-  /// The device's stamps were ahead of the server by `skew_ms` (S20): from now on they are not, and what is pending is
-  /// stamped again, in order.
-  Result<void> correct_clock(std::int64_t skew_ms) {
-    Meta& meta = *state_.meta;
-    if (auto kept = meta.set(meta_key::kClockOffset, meta.integer(meta_key::kClockOffset) - skew_ms); !kept)
-      return kept;
-    state_.log.warning("push", fmt::format("this device's clock is {} ms off; corrected", skew_ms));
-    auto entries = outbox::list(state_, outbox::Which::all);
-    if (!entries) return tl::unexpected(entries.error());
-    const std::string now = Hlc{state_.now().microseconds / 1000, 0, std::string(32, '0')}.text();
-    std::string highest;
-    for (const Entry& entry : *entries) {
-      if (entry.hlc <= now) highest = std::max(highest, entry.hlc);
+  /// Some stamps were ahead of the server's clock (S20). It tells by how much for the last of them, which is the
+  /// highest that was sent; so its clock is known, however long ago the stamp was made.
+  Result<void> correct_clock_by(std::int64_t skew_ms) {
+    std::optional<Hlc> highest;
+    for (const protocol::PushMutation& mutation : sent_.mutations) {
+      auto stamp = parse_hlc(mutation.hlc.value_or(""));
+      if (stamp && (!highest || *highest < *stamp)) highest = std::move(stamp);
     }
-    // The clock starts again below the wrong stamps, but above those that stay.
-    const std::string node = hlc_node(meta.get(meta_key::kClientId));
-    state_.hybrid_clock.emplace(node, parse_hlc(highest).value_or(Hlc{0, 0, node}));
-    if (auto kept = meta.set(meta_key::kLastHlc, state_.hybrid_clock->last().text()); !kept) return kept;
-    for (Entry& entry : *entries) {
-      if (entry.hlc <= now || entry.covered || entry.outcome_known) continue;
-      if (auto done = undo_once(); !done) return done;
-      auto stamp = state_.tick();
-      if (!stamp) return tl::unexpected(stamp.error());
-      entry.hlc = stamp->text();
-      if (auto kept = outbox::update(state_, entry); !kept) return kept;
-    }
-    return {};
+    if (!highest) return {};
+    if (auto done = undo_once(); !done) return done;
+    return correct_clock(state_, offset_to(state_, Timestamp{(highest->milliseconds - skew_ms) * 1000}));
   }
 
   StoreState& state_;
+  const protocol::PushRequest& sent_;
   const protocol::PushReply& reply_;
   LocalStore::PushSettled settled_;
   bool undone_ = false;
@@ -282,7 +268,7 @@ Result<LocalStore::PushSettled> settle(StoreState& state, const protocol::PushRe
   // A reply to what was sent under an earlier client id says nothing about this one's numbers.
   if (!sent.mutations.empty() && sent.mutations.front().client_id != state.meta->get(meta_key::kClientId))
     return LocalStore::PushSettled{.send_again = true};
-  return in_transaction(state, [&] { return Settlement(state, reply).run(); });
+  return in_transaction(state, [&] { return Settlement(state, sent, reply).run(); });
 }
 
 Result<void> note_failure(StoreState& state, const protocol::PushRequest& sent, std::string_view reason) {

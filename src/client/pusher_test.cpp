@@ -397,22 +397,38 @@ TEST_F(Push, AnUnknownOutcomeOfWhatHadBeenSentIsADeadLetter) {
 }
 
 TEST_F(Trap, ADeviceClockThatIsFastLosesNothing) {  // 3
-  device.pull(server);
+  ManualClock server_clock{testing::kStart};
+  testing::FakeServer other(server_clock);
   clock.jump_wall(std::chrono::seconds(3600));
   device.add("n1", "a");
   device.add("n2", "b");
-  clock.jump_wall(std::chrono::seconds(-3600));  // the model's clock is the true one from here on
-  EXPECT_EQ(device.store().clock_offset_ms(), 0);
+  // An hour before the network is back: the stamps are as old, and the clock as wrong, as before.
+  clock.advance(std::chrono::seconds(1800));
+  server_clock.advance(std::chrono::seconds(1800));
   // Only the first is sent; the second is stamped again when the skew is known.
-  device.push(server, Device::Reply::arrives, 1);
+  device.push(other, Device::Reply::arrives, 1);
   EXPECT_EQ(device.store().clock_offset_ms(), -3'600'000);
   const std::string stamp = device.sql_text("SELECT hlc FROM nizhal_outbox WHERE ordinal = 2");
   ASSERT_TRUE(parse_hlc(stamp));
-  EXPECT_LE(parse_hlc(stamp)->milliseconds, clock.now().microseconds / 1000 - 3'500'000);
-  device.sync(server);
-  EXPECT_EQ(server.notes(), (NoteRows{{"n1", "a"}, {"n2", "b"}}));
+  EXPECT_EQ(parse_hlc(stamp)->milliseconds, server_clock.now().microseconds / 1000);
+  device.sync(other);
+  EXPECT_EQ(other.notes(), (NoteRows{{"n1", "a"}, {"n2", "b"}}));
   EXPECT_TRUE(device.dead_letters().empty());
-  EXPECT_EQ(device.store().clock_offset_ms(), 0) << "the pull's server time says that the clock is right again";
+  EXPECT_EQ(device.store().clock_offset_ms(), -3'600'000);
+}
+
+TEST_F(Trap, APullCorrectsTheClockBeforeAnythingIsSent) {  // 3
+  ManualClock server_clock{testing::kStart};
+  testing::FakeServer other(server_clock);
+  clock.jump_wall(std::chrono::seconds(61));
+  device.add("n1", "a");
+  device.pull(other);
+  EXPECT_EQ(device.store().clock_offset_ms(), -61'000);
+  device.add("n2", "b");
+  device.push(other);
+  EXPECT_EQ(device.store().clock_offset_ms(), -61'000) << "no stamp was ahead any more";
+  device.sync(other);
+  EXPECT_EQ(other.notes().size(), 2u);
 }
 
 TEST_F(Push, RestampingKeepsTheOrderOfWhatIsPending) {

@@ -34,6 +34,7 @@ Result<void> restore(StoreState& state, std::string_view table_name, std::string
 }  // namespace
 
 Result<void> undo_pending(StoreState& state) {
+  state.footprint = Footprint{};
   {
     auto select = state.connection->prepare("SELECT table_name, key, before FROM nizhal_undo ORDER BY ordinal DESC");
     if (!select) return tl::unexpected(select.error());
@@ -61,6 +62,7 @@ Result<void> rerun_pending(StoreState& state) {
       state.log.debug("rebase", fmt::format("{} {} has no local effects for now: {}", entry.name,
                                             entry.client_mutation_id, outcome->code));
   }
+  state.footprint.is_complete = true;
   return {};
 }
 

@@ -143,6 +143,99 @@ class RandomRun {
   bool is_base_known_ = true;
 };
 
+/// A domain that counts how often its mutators run here.
+struct Counted {
+  std::string id;
+};
+struct CountedRow {
+  std::string id, owner_id;
+};
+std::size_t runs_seen = 0;
+
+Domain counting_domain() {
+  const auto rows =
+      nizhal::table<CountedRow>("notes").key("id", &CountedRow::id).column("owner_id", &CountedRow::owner_id);
+  const auto others =
+      nizhal::table<CountedRow>("others").key("id", &CountedRow::id).column("owner_id", &CountedRow::owner_id);
+  Domain d("counting");
+  d.add(rows).add(others);
+  d.mutator<Counted>("write").arg("id", &Counted::id).run([rows](MutatorContext& ctx, const Counted& args) -> Outcome {
+    ++runs_seen;
+    ctx.upsert(rows, {.id = args.id, .owner_id = ctx.actor().owner_id});
+    return done();
+  });
+  d.mutator<Counted>("look").arg("id", &Counted::id).run([rows](MutatorContext& ctx, const Counted& args) -> Outcome {
+    ++runs_seen;
+    ctx.get(rows, args.id);
+    return done();
+  });
+  d.mutator<Counted>("search").arg("id", &Counted::id).run([others](MutatorContext& ctx, const Counted&) -> Outcome {
+    ++runs_seen;
+    ctx.find(from(others).where(eq("owner_id", "o1")));
+    return done();
+  });
+  d.rule("mine")
+      .parameter("ownerId", actor::owner_id)
+      .data(rows, eq("owner_id", "ownerId"))
+      .data(others, eq("owner_id", "ownerId"));
+  return d;
+}
+
+struct Shortcut : World {
+  Shortcut() {
+    device.close();
+    device.options().path = folder.file("counting.db");
+    device.options().domain = testing::compile(counting_domain());
+    device.open();
+    pull({});
+  }
+  /// One page with these rows; the number of mutator runs that it caused.
+  std::size_t pull(std::vector<protocol::ChangedTable> changed) {
+    protocol::PullPage page;
+    page.cursor = "c" + std::to_string(++pages);
+    page.epoch = "e";
+    page.buckets = {"o1"};
+    page.changed = std::move(changed);
+    const std::size_t before = runs_seen;
+    const auto applied = device.store().apply_page(*device.store().next_pull(10), page);
+    EXPECT_TRUE(applied) << (applied ? "" : applied.error().message);
+    return runs_seen - before;
+  }
+  static protocol::ChangedTable row(const std::string& table, const std::string& id) {
+    return {table, {{id, std::string("o1")}}};
+  }
+  int pages = 0;
+};
+
+TEST_F(Shortcut, APullThatMeetsNothingPendingRunsNothingAgain) {
+  ASSERT_TRUE(device.mutate("write", {"w"}));
+  ASSERT_TRUE(device.mutate("look", {"l"}));
+  EXPECT_EQ(pull({row("notes", "x"), row("others", "y")}), 0u);
+  EXPECT_EQ(device.sql_text("SELECT count(*) FROM notes"), "2");
+  EXPECT_EQ(pull({row("notes", "w")}), 2u) << "it wrote that row";
+  EXPECT_EQ(pull({row("notes", "l")}), 2u) << "it looked for that row and missed it";
+  EXPECT_EQ(pull({row("notes", "z")}), 0u);
+  ASSERT_TRUE(device.mutate("search", {"s"}));
+  EXPECT_EQ(pull({row("notes", "y")}), 0u);
+  EXPECT_EQ(pull({row("others", "z")}), 3u) << "it searched that table";
+}
+
+TEST_F(Shortcut, WhatAnotherProcessDidIsNotTakenForApart) {
+  ASSERT_TRUE(device.mutate("write", {"w"}));
+  EXPECT_EQ(pull({row("notes", "x")}), 0u);
+  Device other(device.options().path, clock, 9, device.options().domain);
+  ASSERT_TRUE(other.mutate("write", {"v"}));
+  EXPECT_EQ(pull({row("notes", "v")}), 2u);
+  EXPECT_EQ(device.sql_text("SELECT before FROM nizhal_undo WHERE key = 'v'"), R"({"id":"v","owner_id":"o1"})");
+}
+
+TEST_F(Shortcut, AReopenedStoreRebasesOnceAndKnowsAgain) {
+  ASSERT_TRUE(device.mutate("write", {"w"}));
+  device.reopen();
+  EXPECT_EQ(pull({row("notes", "x")}), 1u);
+  EXPECT_EQ(pull({row("notes", "y")}), 0u);
+}
+
 TEST(Rebase, EqualsAReplayFromScratchAfterAnyInterleaving) {
   const std::uint64_t seed = seed_of_run();
   std::cout << "NIZHAL_SEED=" << seed << "\n";

@@ -146,6 +146,13 @@ Value zero_value(ColumnType type) {
   return std::string();
 }
 
+bool lacks_required(const TableDef& table, const Row& row) {
+  for (std::size_t i = 0; i < row.size() && i < table.columns.size(); ++i) {
+    if (is_null(row[i]) && !table.columns[i].nullable) return true;
+  }
+  return false;
+}
+
 Row fill_required(const TableDef& table, Row row) {
   for (std::size_t i = 0; i < row.size() && i < table.columns.size(); ++i) {
     if (!is_null(row[i]) || table.columns[i].nullable) continue;

@@ -24,5 +24,6 @@ namespace nizhal::client {
 Value zero_value(ColumnType type);
 /// Gives required columns that have no value one: a server or a before-image from before an app upgrade lacks them.
 Row fill_required(const TableDef& table, Row row);
+bool lacks_required(const TableDef& table, const Row& row);
 
 }  // namespace nizhal::client

@@ -32,6 +32,17 @@ Result<Hlc> LocalStore::State::tick() {
   return stamp;
 }
 
+Result<void> LocalStore::State::notice_others() {
+  auto version = connection->query_integer("PRAGMA data_version");
+  if (!version) return tl::unexpected(version.error());
+  const std::int64_t now = version->value_or(0);
+  if (std::exchange(data_version, now) == now) return {};
+  footprint.is_complete = false;
+  if (auto loaded = meta->load(); !loaded) return loaded;
+  load_from_meta();
+  return {};
+}
+
 void LocalStore::State::load_from_meta() {
   const std::string node = hlc_node(meta->get(meta_key::kClientId));
   Hlc last = parse_hlc(meta->get(meta_key::kLastHlc)).value_or(Hlc{0, 0, node});

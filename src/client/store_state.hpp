@@ -25,6 +25,13 @@ enum class SyncState {
 const char* to_string(SyncState state);
 SyncState parse_sync_state(std::string_view text);
 
+/// What the pending mutations looked at or wrote when they last ran: a pull that meets none of it needs no rebase.
+struct Footprint {
+  bool is_complete = false;                            // every pending mutation ran since this was emptied
+  std::set<std::pair<std::string, std::string>> keys;  // table and key, found or missed
+  std::set<std::string, std::less<>> searched;         // tables that a query went over
+};
+
 struct LocalStore::State {
   State(LocalStoreOptions options_in, Clock& clock_in, Random& random_in, Log log_in)
       : options(std::move(options_in)), clock(clock_in), random(random_in), log(std::move(log_in)) {}
@@ -39,6 +46,8 @@ struct LocalStore::State {
   std::optional<HybridClock> hybrid_clock;
   Actor actor;
   std::int64_t last_write_us = 0;  // monotonic, of the last committed transaction
+  std::int64_t data_version = -1;  // changes when another connection writes this file
+  Footprint footprint;
 
   std::mutex reader_mutex;                     // guards the next; never taken together with `mutex`
   std::unique_ptr<sqlite::Connection> reader;  // read-only, for plain SQL; opened at first use
@@ -50,6 +59,8 @@ struct LocalStore::State {
   Result<Hlc> tick();
   /// Reads the hybrid clock and the actor again from meta.
   void load_from_meta();
+  /// Inside a write transaction: what another process wrote since the last one replaces what is cached.
+  Result<void> notice_others();
 };
 using StoreState = LocalStore::State;
 
@@ -60,13 +71,16 @@ auto in_transaction(StoreState& state, Work work) -> decltype(work()) {
   auto transaction = sqlite::Transaction::begin(*state.connection, sqlite::Transaction::Mode::immediate);
   if (!transaction) return Answer(tl::unexpected(transaction.error()));
   std::optional<sqlite::Transaction> open(std::move(*transaction));
-  Answer answer = work();
+  auto noticed = state.notice_others();
+  Answer answer = noticed ? work() : Answer(tl::unexpected(noticed.error()));
   if (answer) {
     auto done = state.meta->flush();
     if (done) done = open->commit();
     if (!done) answer = Answer(tl::unexpected(done.error()));
   }
   open.reset();
+  // A local refusal is rolled back before anything else was touched.
+  if (!answer && answer.error().code != ErrorCode::refused) state.footprint.is_complete = false;
   if (answer) {
     state.last_write_us = state.clock.monotonic().count();
   } else if (auto loaded = state.meta->load(); loaded) {
