@@ -4,7 +4,7 @@
 //   nizhal_schema    what was provisioned, per synced table
 //   nizhal_removal   tombstones and exits, one per bucket that a row was in
 //   nizhal_grant     who has which bucket through a membership table, and since which version
-//   nizhal_replaced  grants of rows that an INSERT or UPDATE may replace; empty between statements
+//   nizhal_replaced  grants of rows that a statement may be replacing, until the row that replaces them is there
 //   nizhal_client    per client id the last mutation; kept for ever
 //   nizhal_mutation  outcomes of handled mutations, for their retention
 //   nizhal_id_map, nizhal_audit, nizhal_counter
@@ -20,7 +20,7 @@ inline constexpr std::int64_t kEngineFormat = 1;
 /// The engine's column on delivered tables: the version that last changed the row.
 inline constexpr const char* kVersionColumn = "nizhal_version";
 
-/// Creates all of them; `?` is nowhere, so it can be executed as one script.
+/// Creates all of them, as one script.
 extern const char* const kEngineTablesSql;
 
 }  // namespace nizhal::storage

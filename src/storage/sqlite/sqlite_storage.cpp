@@ -79,7 +79,12 @@ class SqliteStorage : public Storage {
     if (!turn) return tl::unexpected(turn.error());
     auto transaction = sqlite::Transaction::begin(turn->connection(), sqlite::Transaction::Mode::immediate);
     if (!transaction) return tl::unexpected(transaction.error());
-    if (auto done = turn->connection().execute(std::string(sql)); !done) return done;
+    if (auto done = turn->connection().execute(std::string(sql)); !done) {
+      // What SQLite calls an error of its caller is here one of whoever wrote the script.
+      const bool is_scripts = done.error().code == ErrorCode::internal;
+      return failure(is_scripts ? ErrorCode::usage : done.error().code,
+                     fmt::format("the script failed and nothing of it was kept: {}", done.error().message));
+    }
     if (!turn->connection().in_transaction())
       return failure(ErrorCode::usage,
                      "the script ends the transaction that it runs in; leave out BEGIN, COMMIT and ROLLBACK");

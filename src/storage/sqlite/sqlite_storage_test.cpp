@@ -536,6 +536,10 @@ TEST_F(Notes, AScriptRunsAsAnotherProgramWould) {
   EXPECT_FALSE(
       db.storage->run_script("INSERT INTO notes (id, owner_id, body) VALUES ('n2', 'o1', ''); nonsense").has_value());
   EXPECT_EQ(db.last(), before) << "all of it or nothing";
+  const auto nested = db.storage->run_script("BEGIN; DELETE FROM notes; COMMIT");
+  ASSERT_FALSE(nested.has_value());
+  EXPECT_EQ(nested.error().code, ErrorCode::usage);
+  EXPECT_EQ(db.last(), before);
   const auto ended = db.storage->run_script("ROLLBACK;");
   ASSERT_FALSE(ended.has_value());
   EXPECT_EQ(ended.error().code, ErrorCode::usage);
