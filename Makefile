@@ -39,7 +39,8 @@ lint: deps $(BUILD)/build.ninja ## clang-tidy over the sources
 	@git ls-files 'src/*.cpp' | xargs -P $(JOBS) -n 4 clang-tidy -p $(BUILD) --quiet
 
 bench: build ## the benchmarks, each with its limit beside it
-	@$(BIN)/nizhal bench $(ARGS)
+	@found=; for bench in $(BIN)/*_bench; do [ -x "$$bench" ] || continue; found=1; "$$bench" $(ARGS) || exit 1; done; \
+	[ -n "$$found" ] || echo "this version has no benchmarks yet"
 
 clean: ## remove all builds
 	rm -rf build

@@ -2,8 +2,11 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <optional>
+#include <set>
 #include <string>
 
 #include "base/json.hpp"
@@ -287,6 +290,36 @@ TEST_F(CliWithServer, LinesOfStandardInputAreAcknowledgedOneByOne) {
   EXPECT_EQ(finished.status.code, 1) << "one was refused";
   EXPECT_EQ(std::count(finished.out.begin(), finished.out.end(), '\n'), 3) << finished.out;
   EXPECT_EQ(number_in(answer_of(a.run({"status", "--json"})), "pending"), 2);
+}
+
+TEST_F(CliWithServer, AWriterKilledBetweenTwoWritesLosesNothingThatItAcknowledged) {
+  const ClientCommand a = device("a");
+  ASSERT_EQ(a.run({"sync"}).status.code, 0);
+  std::set<std::string> acknowledged;
+  for (int round = 0; round < 5; ++round) {
+    auto writer = start_nizhal(a.arguments({"mutate", "-", "--json"}));
+    const auto note = [&](const std::optional<std::string>& line) {
+      const auto answer = parse_json(line.value_or(""));
+      if (answer) acknowledged.insert(std::string(string_member(*answer, "clientMutationId").value_or("")));
+    };
+    for (int i = 0; i <= 3 + round; ++i) {
+      ASSERT_TRUE(writer->write("addNote {\"id\":\"n" + std::to_string(round * 100 + i) + "\",\"body\":\"b\"}\n"));
+      // The last one is under way when the signal comes: written or not, but never half.
+      if (i < 3 + round) note(writer->next_line(kPatience));
+    }
+    writer->signal(SIGKILL);
+    ASSERT_EQ(writer->wait(kPatience), (ExitStatus{-1, SIGKILL}));
+    while (const auto line = writer->next_line(kPatience)) note(line);
+  }
+  EXPECT_GE(acknowledged.size(), 25U);
+  std::set<std::string> kept;
+  const json::value outbox = answer_of(a.run({"outbox", "--json"}));
+  for (const json::value& entry : *outbox.if_array())
+    kept.insert(std::string(string_member(entry, "clientMutationId").value_or("")));
+  for (const std::string& id : acknowledged) EXPECT_TRUE(kept.contains(id)) << id;
+  EXPECT_EQ(number_in(answer_of(a.run({"sync", "--json"})), "applied"), static_cast<std::int64_t>(kept.size()));
+  const json::value count = answer_of(a.run({"query", "SELECT count(*) AS n FROM notes", "--json"}));
+  EXPECT_EQ(number_in(count.if_array()->front(), "n"), static_cast<std::int64_t>(kept.size()));
 }
 
 TEST_F(CliWithServer, InspectReadsAStoreWithoutSyncingIt) {
