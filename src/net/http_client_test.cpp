@@ -274,5 +274,27 @@ TEST(HttpClient, ARefusalOfALargeBodyIsReadAlthoughTheBodyWasNotTaken) {
   EXPECT_EQ(client.send("small").get()->status, 200);
 }
 
+TEST(HttpClient, EveryRequestEndsWhateverTheServerSends) {
+  const std::uint64_t seed = seed_of_this_run();
+  SCOPED_TRACE("NIZHAL_SEED=" + std::to_string(seed));
+  SeededRandom random(seed);
+  const std::vector<std::string> whole = {
+      ok("fine"), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nyes\r\n0\r\n\r\n",
+      "HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nConnection: close\r\n\r\nno", "HTTP/1.1 204 No Content\r\n\r\n"};
+  ScriptedServer server([&](RawSocket& socket, int) {
+    read_request(socket);
+    socket.send(damage(random, whole[random.below(whole.size())]));
+    if (random.below(4) == 0) socket.reset();
+  });
+  ClientThread client(server.port());
+  for (int i = 0; i < 300; ++i) {
+    const Answer answer = client.send("{}", milliseconds(2'000)).get();
+    if (!answer) {
+      EXPECT_EQ(answer.error().code, ErrorCode::unreachable);
+      EXPECT_FALSE(answer.error().message.empty());
+    }
+  }
+}
+
 }  // namespace
 }  // namespace nizhal::net

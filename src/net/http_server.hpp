@@ -29,7 +29,7 @@ struct StreamLimits {
   std::size_t outgoing_bytes_max = 64 * 1024;
   milliseconds handshake_timeout{10'000};
   milliseconds idle_timeout{60'000};  // pinged after half of it, dropped after all of it
-  milliseconds close_timeout{5'000};  // for the closing handshake
+  milliseconds close_timeout{2'000};  // for the closing handshake
   int send_buffer_bytes = 0;          // SO_SNDBUF; 0: the system's own
 };
 

@@ -303,15 +303,17 @@ TEST(HttpServer, SlowClientsAreCutOff) {
 
 TEST(HttpServer, AClientThatDoesNotReadItsAnswerIsCutOff) {
   FakeService service;
-  service.answer = [](const auto&) { return text_response(200, std::string(64 << 20, 'x')); };
-  TestServer server(service, {.http = {.write_timeout = milliseconds(50)}});
+  Gate answered;
+  service.answer = [&](const auto&) {
+    answered.open();
+    return text_response(200, std::string(64 << 20, 'x'));
+  };
+  TestServer server(service, {.http = {.write_timeout = milliseconds(50), .stop_timeout = std::chrono::hours(1)}});
   RawSocket socket(server.port(), 4096);
   socket.send(post(""));
-  // Its end shows in the server's own end: nothing is left to wait for.
-  RawSocket other(server.port());
-  service.answer = [](const auto&) { return text_response(200, "small"); };
+  ASSERT_TRUE(answered.wait());
   server.stop();
-  EXPECT_TRUE(server.wait_until_ended());
+  EXPECT_TRUE(server.wait_until_ended());  // it would wait for the answer to be written
 }
 
 TEST(HttpServer, StoppingFinishesWhatIsUnderWayAndClosesTheRest) {
@@ -373,6 +375,33 @@ TEST(HttpServer, PeriodicWorkRunsAgainAndAgainAndSurvivesThrowing) {
   EXPECT_TRUE(ran.take());
   EXPECT_TRUE(ran.take());
   EXPECT_TRUE(ran.take());
+}
+
+TEST(HttpServer, RandomDamageNeverEndsTheServer) {
+  const std::uint64_t seed = seed_of_this_run();
+  SCOPED_TRACE("NIZHAL_SEED=" + std::to_string(seed));
+  SeededRandom random(seed);
+  FakeService service;
+  TestServer server(service, {.http = {.header_timeout = milliseconds(200), .linger_timeout = milliseconds(200)}});
+  const std::vector<std::string> whole = {
+      post("hello"), "GET /a%20b?c=d&e=%41 HTTP/1.1\r\nHost: test\r\nConnection: keep-alive\r\n\r\n",
+      "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+      "POST / HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabc",
+      "GET /sync/stream HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"};
+  for (int i = 0; i < 500; ++i) {
+    RawSocket socket(server.port());
+    socket.send(damage(random, whole[random.below(whole.size())] + whole[random.below(whole.size())]));
+    if (random.below(2) == 0) {
+      socket.end_sending();
+      socket.read_response();
+    } else if (random.below(2) == 0) {
+      socket.reset();
+    }
+  }
+  RawSocket good(server.port());
+  good.send(post("still here"));
+  EXPECT_EQ(body_of(good.read_response()), "still here");
 }
 
 }  // namespace

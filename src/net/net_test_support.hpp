@@ -11,6 +11,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdlib>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -23,11 +24,39 @@
 
 #include <gtest/gtest.h>
 
+#include "base/environment.hpp"
 #include "net/http_server.hpp"
 
 namespace nizhal::net::test {
 
 inline constexpr std::chrono::seconds kDeadline{20};
+
+/// From NIZHAL_SEED, else a new one.
+inline std::uint64_t seed_of_this_run() {
+  const char* const given = std::getenv("NIZHAL_SEED");
+  return given ? std::strtoull(given, nullptr, 10) : system_random().next();
+}
+
+/// A few bytes changed, added, taken away or cut off.
+inline std::string damage(Random& random, std::string bytes) {
+  for (std::uint64_t n = 1 + random.below(4); n > 0 && !bytes.empty(); --n) {
+    const auto at = static_cast<std::size_t>(random.below(bytes.size()));
+    switch (random.below(4)) {
+      case 0:
+        bytes[at] = static_cast<char>(random.below(256));
+        break;
+      case 1:
+        bytes.insert(at, 1 + static_cast<std::size_t>(random.below(8)), static_cast<char>(random.below(256)));
+        break;
+      case 2:
+        bytes.erase(at, 1 + static_cast<std::size_t>(random.below(8)));
+        break;
+      default:
+        bytes.resize(random.below(4) == 0 ? at : bytes.size());
+    }
+  }
+  return bytes;
+}
 
 /// A gate that one thread opens and others wait at.
 class Gate {

@@ -250,5 +250,32 @@ TEST(Stream, AThousandSocketsFromOneAddressAreServed) {
   for (auto& socket : sockets) EXPECT_EQ(socket.read_message().payload, "repull:a");
 }
 
+TEST(Stream, RandomFramesNeverEndTheServer) {
+  const std::uint64_t seed = seed_of_this_run();
+  SCOPED_TRACE("NIZHAL_SEED=" + std::to_string(seed));
+  SeededRandom random(seed);
+  FakeService service;
+  TestServer server(service, {.http = {.stream = {.close_timeout = milliseconds(100)}}});
+  for (int i = 0; i < 300; ++i) {
+    RawWebSocket socket(server.port());
+    ASSERT_TRUE(socket.upgrade().starts_with("HTTP/1.1 101 "));
+    ASSERT_TRUE(service.opened.take());
+    std::string bytes;
+    for (int n = 0; n < 5; ++n) {
+      std::string frame{static_cast<char>(random.below(2) ? 0x81 : random.below(256))};
+      const std::size_t size = random.below(120);
+      frame.push_back(static_cast<char>(0x80 | size));
+      for (std::size_t k = 0; k < size + 4; ++k) frame.push_back(static_cast<char>(random.below(256)));
+      bytes += frame;
+    }
+    socket.send(random.below(2) ? damage(random, bytes) : bytes);
+    if (random.below(2)) socket.reset();
+  }
+  RawWebSocket good(server.port());
+  good.upgrade();
+  good.send_frame(kPing, "alive");
+  EXPECT_EQ(good.read_message().payload, "alive");
+}
+
 }  // namespace
 }  // namespace nizhal::net
