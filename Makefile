@@ -30,12 +30,15 @@ test: build ## build and run all tests
 check: fmt-check test ## what must pass before a commit: format, build, all tests
 
 fmt: ## format the sources in place
+	@tools/install_deps.sh tools
 	@git ls-files '*.cpp' '*.hpp' | xargs clang-format -i
 
-fmt-check: deps
+fmt-check:
+	@tools/install_deps.sh tools
 	@git ls-files '*.cpp' '*.hpp' | xargs clang-format --dry-run --Werror
 
 lint: deps $(BUILD)/build.ninja ## clang-tidy over the sources
+	@tools/install_deps.sh tools
 	@git ls-files 'src/*.cpp' | xargs -P $(JOBS) -n 4 clang-tidy -p $(BUILD) --quiet
 
 bench: build ## the benchmarks, each with its limit beside it

@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that a build needs and that are missing. Asks for nothing; needs root or sudo only
-# when something is missing.
+# Installs the Debian packages that a build (install_deps.sh PRESET) or the source tools (install_deps.sh tools) need and
+# that are missing. Asks for nothing; needs root or sudo only when something is missing.
 set -euo pipefail
 preset=${1:-release}
 packages=(g++ cmake ninja-build pkg-config libboost1.81-dev libboost-json1.81-dev libssl-dev libsqlite3-dev
-  libexpected-dev libfmt-dev libspdlog-dev libcli11-dev libtomlplusplus-dev libgtest-dev clang-format clang-tidy)
-case "$preset" in asan | tsan) packages+=(clang-22 libclang-rt-22-dev) ;; esac
+  libexpected-dev libfmt-dev libspdlog-dev libcli11-dev libtomlplusplus-dev libgtest-dev)
+case "$preset" in
+  asan | tsan) packages+=(clang-22 libclang-rt-22-dev) ;;
+  tools) packages=(clang-format clang-tidy) ;;
+esac
 
 missing=()
 for package in "${packages[@]}"; do

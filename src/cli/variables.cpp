@@ -39,11 +39,11 @@ Result<std::string> read_jwt_secret() {
   if (secret->empty())
     return failure(ErrorCode::usage,
                    "no secret to check tokens with; set NIZHAL_JWT_SECRET, or NIZHAL_JWT_SECRET_FILE to a file that "
-                   "holds it, for example: export NIZHAL_JWT_SECRET=$(openssl rand -hex 32)");
+                   "holds it, for example: export NIZHAL_JWT_SECRET=$(head -c 32 /dev/urandom | base64)");
   if (secret->size() < kSecretBytesMin)
     return failure(ErrorCode::usage,
                    fmt::format("NIZHAL_JWT_SECRET has {} bytes and needs at least {}, for example: export "
-                               "NIZHAL_JWT_SECRET=$(openssl rand -hex 32)",
+                               "NIZHAL_JWT_SECRET=$(head -c 32 /dev/urandom | base64)",
                                secret->size(), kSecretBytesMin));
   return secret;
 }
