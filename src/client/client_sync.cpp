@@ -3,11 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <mutex>
-#include <type_traits>
 #include <utility>
 
+#include "client/answers.hpp"
 #include "client/local_store.hpp"
 #include "client/tuning.hpp"
 #include "protocol/pull.hpp"
@@ -25,29 +24,6 @@ struct InFlight {
   protocol::PushRequest push{};
   protocol::PullRequest pull{};
 };
-
-milliseconds retry_after(const protocol::HttpResponse& response) {
-  const auto it = response.headers.find("retry-after");
-  if (it == response.headers.end()) return milliseconds{0};
-  std::int64_t seconds = 0;
-  std::from_chars(it->second.data(), it->second.data() + it->second.size(), seconds);
-  return milliseconds{std::clamp<std::int64_t>(seconds, 0, 3600) * 1000};
-}
-
-/// The same failure under a code that a caller can react to.
-ErrorCode code_of_status(int status) {
-  if (status == 401) return ErrorCode::unauthorized;
-  if (status == 403) return ErrorCode::not_authorized;
-  if (status == 426) return ErrorCode::upgrade_required;
-  if (status == 408 || status == 409 || status == 425 || status == 429 || status >= 500) return ErrorCode::busy;
-  return ErrorCode::bad_request;
-}
-
-std::string describe_status(const protocol::HttpResponse& response) {
-  const protocol::ErrorBody body = protocol::decode_error(response.body);
-  if (body.code.empty()) return fmt::format("the server answered {}", response.status);
-  return fmt::format("the server answered {} {}: {}", response.status, body.code, body.message);
-}
 
 constexpr const char* kUpgrade =
     "the server takes no more writes from this version of the app; update it. Every write is kept";
@@ -284,30 +260,10 @@ struct ClientSync::State {
       if (response.status == 426) return upgrade_required(response);
       if (response.status == 400 || response.status == 413) return split(request, response);
       if (response.status == 403 || response.status == 409) {
-        if (auto reply = reply_of_error(request, response)) return settle(request, *reply);
+        if (auto reply = reply_of_error(request.push, response)) return settle(request, *reply);
       }
     }
     request_failed(request, Error{code_of_status(response.status), describe_status(response)}, retry_after(response));
-  }
-
-  /// A server that answers with a status instead of a result: the same outcomes in other words.
-  std::optional<protocol::PushReply> reply_of_error(const InFlight& request, const protocol::HttpResponse& response) {
-    const protocol::ErrorBody body = protocol::decode_error(response.body);
-    const auto outcome = protocol::parse_push_status(body.code);
-    if (!outcome) return std::nullopt;
-    if (*outcome != protocol::PushStatus::client_id_taken && *outcome != protocol::PushStatus::client_cloned &&
-        *outcome != protocol::PushStatus::out_of_order)
-      return std::nullopt;
-    protocol::PushReply reply;
-    protocol::PushResult result;
-    result.client_mutation_id = request.push.mutations.front().client_mutation_id;
-    result.status = *outcome;
-    reply.results.push_back(std::move(result));
-    if (const json::value* last = body.members.if_contains("lastMutationId")) {
-      if (const auto id = as_integer(*last); id && *id >= 0)
-        reply.last_mutation_id = MutationId{static_cast<std::uint64_t>(*id)};
-    }
-    return reply;
   }
 
   void went_well() {

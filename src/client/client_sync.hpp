@@ -27,9 +27,13 @@ using RequestId = std::uint64_t;
 enum class TimerId { pull, retry, reconnect };
 
 // Events
+/// Online from now on, unless WentOffline came before. A machine that never hears it touches the network only for a
+/// SyncRequested, opens no socket for it and rests again afterwards.
 struct Started {};
-struct Mutated {};        // the outbox has something new
-struct SyncRequested {};  // sync now: forget backoff, push and pull until done
+struct Mutated {};  // the outbox has something new
+/// Sync now: forget backoff, push and pull until done. One that comes while another is under way joins it; both end
+/// with one SyncFinished, and the joined one may have missed what was pulled before.
+struct SyncRequested {};
 struct WentOnline {};
 struct WentOffline {};
 struct Answered {  // any HTTP answer, also 4xx and 5xx
@@ -80,7 +84,9 @@ struct CancelTimer {
 };
 /// The status changed, or rows did.
 struct Notify {};
-/// A SyncRequested has come to its end.
+/// A SyncRequested has come to its end: nothing is left to send and a pull is complete, or it failed: unreachable,
+/// unauthorized, upgrade_required, busy (several times in a row), usage (no server), closed, or the file's own errors.
+/// A refused mutation is no failure.
 struct SyncFinished {
   Result<SyncReport> report;
 };
