@@ -105,6 +105,7 @@ ExitCode exit_code(ErrorCode code) {
 int fail(std::string_view what, const Error& error) { return fail(what, exit_code(error.code), error.message); }
 
 int fail(std::string_view what, ExitCode code, std::string_view message) {
+  while (message.ends_with('\n')) message.remove_suffix(1);
   fmt::print(stderr, "nizhal {}: {}\n", what, message);
   return code;
 }

@@ -17,6 +17,7 @@
 #include "cli/output.hpp"
 #include "cli/serve_options.hpp"
 #include "cli/variables.hpp"
+#include "domain/compiled_domain.hpp"
 
 namespace nizhal::cli {
 
@@ -67,6 +68,8 @@ int run(const Globals& globals, Options& options) {
   if (!admin_password) return fail("serve", admin_password.error());
   auto domain = load_domain(settings.value("domain"));
   if (!domain) return fail("serve", domain.error());
+  // Told here, with the exit code of what cannot be used; the server would take it for a wrong option.
+  if (auto compiled = CompiledDomain::compile(*domain); !compiled) return fail("serve", compiled.error());
 
   ServerOptions server_options = std::move(plan->server);
   server_options.domain = std::move(*domain);
