@@ -170,6 +170,18 @@ TEST(Cli, LintOfTheExamplesFindsNoErrorAndListsUnscopedCode) {
   }
 }
 
+TEST(Cli, ADomainThatLeaksIsRefusedWithThePlaceAndTheFix) {
+  const TempDir directory;
+  const std::string leaky = domain_library("leaky"), db = directory.file("s.db");
+  const Finished lint = nizhal({"lint", "--domain", leaky});
+  EXPECT_EQ(lint.status.code, 1);
+  EXPECT_NE(lint.out.find("rule \"everything\""), std::string::npos) << lint.out;
+  EXPECT_NE(lint.out.find("fix: "), std::string::npos) << lint.out;
+  expect_refused({{"serve", "--domain", leaky, "--db", "sqlite:" + db}, 4, "rule \"everything\""});
+  EXPECT_FALSE(std::filesystem::exists(db));
+  expect_refused({{"lint", "--domain", domain_library("throwing")}, 4, "no domain today"});
+}
+
 TEST(Cli, AConfigFileTakesTheNamesOfTheOptionsAndTheCommandLineWins) {
   const TempDir directory;
   const std::string file = directory.file("nizhal.toml");
