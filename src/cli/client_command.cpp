@@ -78,7 +78,7 @@ void add_client_command(const Commands& commands) {
   auto words = std::make_shared<Words>();
   client->add_option("--domain", words->client.domain, "The domain's shared library")->required();
   client->add_option("--store", words->client.store, "The device's file, created when absent")->required();
-  client->add_option("--server", words->client.server, "http://HOST:PORT; kept in the store at first open");
+  client->add_option("--server", words->client.server, "http(s)://HOST:PORT; kept in the store at first open");
   client->add_option("--token", words->client.token,
                      "The bearer token (or NIZHAL_TOKEN); its actor is kept at first open");
   client->require_subcommand(1);
