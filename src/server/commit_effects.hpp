@@ -12,7 +12,6 @@ namespace nizhal::server {
 struct CommitEffects {
   Version version{};
   std::set<std::string> buckets;  // keys, each once
-  bool grants_changed = false;    // somebody may have gained or lost a bucket
 };
 
 }  // namespace nizhal::server

@@ -12,6 +12,7 @@ struct Limits {
   std::size_t pull_limit_default = 1'000;             // rows; a page that decodes in some milliseconds on a phone
   std::size_t pull_limit_max = 10'000;                // rows; bounds what one request holds in memory
   std::size_t mutations_max = 1'000;                  // per push: one transaction must stay short
+  std::size_t dependencies_max = 10'000;              // per push, all mutations together: each is looked up
   std::size_t batch_mutations = 100;                  // mutations that share one database transaction
   int attempts_max = 4;                               // of a batch that met a transient failure, before 503
   std::chrono::milliseconds retry_budget{4'000};      // no attempt begins later: every request is answered in 10 s

@@ -157,11 +157,14 @@ std::vector<Row> MutationRunner::find(const QuerySpec& query, Scope scope) {
   return std::move(*rows);
 }
 
-void MutationRunner::write_insert(std::size_t index, const TableDef& table, const Row& row) {
+bool MutationRunner::write_insert(std::size_t index, const TableDef& table, const Row& row) {
   const auto inserted = transaction_.insert(table, row);
-  if (!inserted) return fail(inserted.error());
-  if (!*inserted) return fail(Error{ErrorCode::busy, "a row appeared between two reads of one transaction"});
-  note_change(index, table, row[table.key_index()], "insert", nullptr, &row);
+  if (!inserted) {
+    fail(inserted.error());
+    return false;
+  }
+  if (*inserted) note_change(index, table, row[table.key_index()], "insert", nullptr, &row);
+  return *inserted;
 }
 
 void MutationRunner::insert(const TableDef& table, const Row& row, Scope scope) {
@@ -170,10 +173,9 @@ void MutationRunner::insert(const TableDef& table, const Row& row, Scope scope) 
   if (!index || !check_row(table, row)) return;
   // Judged before it is written: a membership row must not vouch for itself.
   if (!in_reach(*index, row, scope)) return refuse_scope(table);
+  if (write_insert(*index, table, row) || stopped()) return;
   const auto existing = read(table, row[table.key_index()]);
-  if (stopped()) return;
-  if (!existing) return write_insert(*index, table, row);
-  if (!in_reach(*index, *existing, scope)) return refuse_scope(table);
+  if (existing && !in_reach(*index, *existing, scope)) return refuse_scope(table);
   refuse("already_exists", "table \"" + table.name + "\": there is a row with this key");
 }
 
@@ -186,7 +188,8 @@ void MutationRunner::upsert(const TableDef& table, const Row& row, Scope scope) 
   if (stopped()) return;
   if (!existing) {
     if (!in_reach(*index, row, scope)) return refuse_scope(table);
-    return write_insert(*index, table, row);
+    write_insert(*index, table, row);
+    return;
   }
   std::vector<std::pair<std::size_t, Value>> changes;
   for (std::size_t column = 0; column < row.size(); ++column)
@@ -310,10 +313,7 @@ void MutationRunner::note_change(std::size_t index, const TableDef& table, const
     if (!row) continue;
     for (const Bucket& bucket : domain_.buckets_of(index, *row)) effects_.buckets.insert(bucket.key);
   }
-  if (domain_.is_membership(index)) {
-    effects_.grants_changed = true;
-    buckets_.reset();
-  }
+  if (domain_.is_membership(index)) buckets_.reset();
   if (!changes_.empty()) changes_ += ',';
   changes_ += R"({"table":)";
   append_json_string(changes_, table.name);

@@ -27,7 +27,6 @@ namespace nizhal::server {
 struct MutationEffects {
   std::set<std::string> buckets;  // keys of the buckets of written rows, before and after
   std::string changes = "[]";     // JSON: [{"table","key","op"}]
-  bool grants_changed = false;    // a membership table was written
   bool unscoped = false;
 };
 
@@ -79,9 +78,10 @@ class MutationRunner : public MutatorBackend {
   const storage::ScopeFilter* actor_buckets();
   bool refuse_append_only(const TableDef& table);
   std::optional<Row> read(const TableDef& table, const Value& key);
+  /// False: the key is taken and nothing was written, or the mutation has ended.
+  bool write_insert(std::size_t index, const TableDef& table, const Row& row);
   bool write_update(std::size_t index, const TableDef& table, const Value& key, const Row& before,
                     const std::vector<std::pair<std::size_t, Value>>& changes, Scope scope);
-  void write_insert(std::size_t index, const TableDef& table, const Row& row);
   void note_change(std::size_t index, const TableDef& table, const Value& key, std::string_view operation,
                    const Row* before, const Row* after);
 

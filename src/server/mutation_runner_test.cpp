@@ -117,6 +117,11 @@ TEST_F(Scope, AGrantWrittenByTheMutatorItselfCountsFromThere) {
   EXPECT_EQ(world.read(doc_table.def(), "j1", "title"), "\"hello\"");
 }
 
+TEST_F(Scope, AGrantRemovedByTheMutatorItselfEndsThere) {
+  EXPECT_EQ(outcome("u1", {.name = "leaveAndWrite", .id = "l1", .place = "mine"}), "rejected:not_authorized");
+  EXPECT_NE(member_id("u1", "mine"), "") << "a refused mutation leaves nothing behind";
+}
+
 TEST_F(Scope, AGrantOfARefusedMutationIsGoneForTheNextOfTheSameTransaction) {
   const Answer both =
       world.push("u3", {{.name = "addMember", .cmid = "b1", .id = "m9", .place = "theirs", .text = "u3"},

@@ -373,6 +373,27 @@ TEST_F(Pull, BackfillsPageByPageTeamsFirstAndTellsTheProgress) {
   expect_equal(device);
 }
 
+TEST_F(Pull, LiveChangesComeBeforeABackfillGoesOn) {
+  for (int i = 0; i < 5; ++i) world.run("u1", "addNote", "n" + std::to_string(i));
+  const auto pull = [&](const std::string& cursor) {
+    return world.pull("u1", R"({"limit":2,"cursor":")" + cursor + R"("})");
+  };
+  const Answer first = pull("");
+  for (int i = 0; i < 3; ++i) world.run("u1", "addNote", "m" + std::to_string(i));
+  const auto ids = [](const Answer& answer) {
+    std::string out;
+    for (const auto& row : answer.body.at("changed").get_array()[0].at("rows").get_array())
+      out += std::string(*string_member(row, "id")) + " ";
+    return out;
+  };
+  EXPECT_EQ(ids(first), "n0 n1 ");
+  const Answer second = pull(first.string_of("cursor"));
+  EXPECT_EQ(ids(second), "m0 m1 ");
+  // One live change is left, so there is room for one row of the backfill, which goes on in key order.
+  const Answer third = pull(second.string_of("cursor"));
+  EXPECT_EQ(ids(third), "m2 n2 ");
+}
+
 TEST_F(Pull, WritesWhileAFirstSyncIsUnderWayAreNotMissed) {
   for (int i = 10; i < 30; ++i) world.run("u1", "addNote", "n" + std::to_string(i));
   Device device(world, "u1");

@@ -43,6 +43,12 @@ protocol::HttpResponse PushHandler::handle(const Actor& actor, const protocol::P
   if (request.mutations.size() > limits_.mutations_max)
     return error_response(400, "bad_request",
                           fmt::format("mutations must be at most {} in one request", limits_.mutations_max));
+  std::size_t dependencies = 0;
+  for (const protocol::PushMutation& mutation : request.mutations) dependencies += mutation.depends_on.size();
+  if (dependencies > limits_.dependencies_max)
+    return error_response(
+        400, "bad_request",
+        fmt::format("dependsOn must name at most {} mutations in one request", limits_.dependencies_max));
   Progress progress = run(actor, request);
   for (const HandledMutation& handled : progress.handled) count(handled);
   return request.results ? answer_with_results(request, std::move(progress)) : answer(request, progress);

@@ -74,6 +74,22 @@ TEST_F(Push, MoreMutationsThanAllowedAreABadRequest) {
   EXPECT_EQ(body_of("n0"), "");
 }
 
+TEST_F(Push, MoreDependenciesThanAllowedAreABadRequest) {
+  Sent sent = note("m1", "a");
+  sent.depends_on.assign(10'001, "x");
+  const Answer answer = world.push("u1", {sent});
+  EXPECT_EQ(answer.status, 400);
+  EXPECT_NE(answer.string_of("error").find("dependsOn"), std::string::npos);
+}
+
+TEST_F(Push, ALongNameIsNotRepeatedInFull) {
+  std::string name;
+  for (int i = 0; i < 10'000; ++i) name += "ü";
+  const Answer answer = world.push("u1", {with_name(note("m1", "a", "c1", 1), name)});
+  EXPECT_EQ(answer.statuses(), "rejected:unknown_mutator");
+  EXPECT_LT(answer.text.size(), 500U);
+}
+
 TEST_F(Push, HandledBeforeIsAnsweredFromTheRecord) {
   world.push("u1", {note("m1", "a", "c1", 1)});
   const std::uint64_t version = world.last_version();
@@ -428,8 +444,8 @@ TEST_F(Push, ABatchThatMetATransientFailureIsTriedAgainInsideTheRequest) {
 }
 
 TEST_F(Push, AFailureThatStaysIsBusyAndNothingIsRecorded) {
-  for (const char* call : {"write", "client", "mutation", "savepoint", "get", "insert", "grants", "put_mutation",
-                           "put_client", "put_audit", "commit", "release_savepoint"}) {
+  for (const char* call : {"write", "client", "mutation", "savepoint", "insert", "grants", "put_mutation", "put_client",
+                           "put_audit", "commit", "release_savepoint"}) {
     for (const ErrorCode code : {ErrorCode::busy, ErrorCode::disk_full}) {
       World fresh;
       fresh.storage->plan = fail_call(call, code, 1000);

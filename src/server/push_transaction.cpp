@@ -37,6 +37,19 @@ HandledMutation recorded_outcome(const PushMutation& mutation, const MutationRec
   return handled;
 }
 
+/// What was sent in place of a mutator's name, short enough to repeat; cut between characters.
+std::string shortened(const std::string& name) {
+  constexpr std::size_t kBytesMax = 100;
+  if (name.size() <= kBytesMax) return name;
+  std::size_t end = kBytesMax;
+  while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xC0U) == 0x80U) --end;
+  return name.substr(0, end) + "…";
+}
+
+const std::string& seed_of(const PushMutation& mutation) {
+  return mutation.id_seed && !mutation.id_seed->empty() ? *mutation.id_seed : mutation.client_mutation_id;
+}
+
 bool belongs_to(const ClientRecord& client, const Actor& actor) {
   return client.user_id == actor.user_id && client.owner_id == actor.owner_id;
 }
@@ -147,7 +160,6 @@ Result<HandledMutation> PushTransaction::handle_next(const PushMutation& mutatio
   handled.result.status = PushStatus::applied;
   handled.result.server_id = outcome.server_id;
   handled.result.affected_buckets = outcome.affected_buckets;
-  effects_.grants_changed = effects_.grants_changed || decision->effects.grants_changed;
   if (outcome.affected_buckets) {
     for (const std::string& key : *outcome.affected_buckets)
       if (domain_.parse_bucket(key)) effects_.buckets.insert(key);
@@ -167,7 +179,7 @@ Result<PushTransaction::Decision> PushTransaction::decide(const PushMutation& mu
   };
   if (mutation.name == protocol::kSkip) return Decision{};
   const MutatorDef* mutator = domain_.domain().find_mutator(mutation.name);
-  if (!mutator) return refuse(400, "unknown_mutator", "there is no mutator \"" + mutation.name + "\"");
+  if (!mutator) return refuse(400, "unknown_mutator", "there is no mutator \"" + shortened(mutation.name) + "\"");
   const auto now = stamp(mutation, client);
   if (!now)
     return refuse(422, "invalid_hlc",
@@ -240,8 +252,7 @@ Result<PushTransaction::Decision> PushTransaction::run(const MutatorDef& mutator
   }
 
   if (auto opened = transaction_.savepoint(); !opened) return tl::unexpected(opened.error());
-  MutationRunner runner(domain_, transaction_, actor_, mutation.id_seed.value_or(mutation.client_mutation_id), now,
-                        log_);
+  MutationRunner runner(domain_, transaction_, actor_, seed_of(mutation), now, log_);
   auto run = runner.run(mutator, *values);
   if (!run) return tl::unexpected(run.error());
   const bool applied = run->outcome.is_done();
@@ -277,7 +288,7 @@ Result<void> PushTransaction::record(const PushMutation& mutation, const ClientR
   record.client_mutation_id = mutation.client_mutation_id;
   record.user_id = actor_.user_id;
   record.owner_id = actor_.owner_id;
-  record.name = mutation.name;
+  record.name = shortened(mutation.name);
   record.applied = decision.outcome.is_done();
   record.http_status = decision.http_status;
   record.code = decision.outcome.code;
@@ -295,7 +306,7 @@ Result<void> PushTransaction::audit(const PushMutation& mutation, std::string ou
   row.client_id = mutation.client_id;
   row.mutation_id = mutation.mutation_id;
   row.client_mutation_id = mutation.client_mutation_id;
-  row.mutator = mutation.name;
+  row.mutator = shortened(mutation.name);
   row.outcome = std::move(outcome);
   row.unscoped = effects.unscoped;
   row.buckets.assign(effects.buckets.begin(), effects.buckets.end());

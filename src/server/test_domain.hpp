@@ -145,7 +145,15 @@ inline Domain test_domain(DomainOptions options = {.version = "1.2.0"}) {
   });
   // Adds the actor to a team with unscoped access and then writes there as anyone in it could.
   mutator("joinAndWrite", [](MutatorContext& ctx, const Args& a) -> Outcome {
+    if (!ctx.find(from(doc_table).where(eq("team_id", a.place))).empty()) return reject("seen", "before joining");
     ctx.unscoped().insert(member_table, {.id = a.id, .user_id = ctx.actor().user_id, .team_id = a.place});
+    ctx.insert(doc_table, {.id = a.id, .team_id = a.place, .title = a.text, .client_id = std::nullopt});
+    return done();
+  });
+  // The reverse: leaves its team and then writes there.
+  mutator("leaveAndWrite", [](MutatorContext& ctx, const Args& a) -> Outcome {
+    for (const Member& member : ctx.find(from(member_table).where(eq("user_id", ctx.actor().user_id))))
+      ctx.remove(member_table, member.id);
     ctx.insert(doc_table, {.id = a.id, .team_id = a.place, .title = a.text, .client_id = std::nullopt});
     return done();
   });
