@@ -4,16 +4,21 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
 
 #include "base/environment.hpp"
 
 namespace nizhal {
 
-/// NIZHAL_SEED from the environment, else a new one each run.
-inline std::uint64_t test_seed() {
-  const char* given = std::getenv("NIZHAL_SEED");
-  const std::uint64_t seed = given ? std::strtoull(given, nullptr, 10) : system_random().next();
-  std::printf("NIZHAL_SEED=%llu\n", static_cast<unsigned long long>(seed));
+/// NIZHAL_SEED from the environment; `NIZHAL_SEED=random` draws one. Without it `fallback`, so that two runs of the
+/// same code give the same answer.
+inline std::uint64_t test_seed(std::string_view test = "test", std::uint64_t fallback = 20260102) {
+  std::uint64_t seed = fallback;
+  if (const char* given = std::getenv("NIZHAL_SEED"))
+    seed = std::string_view(given) == "random" ? system_random().next() : std::strtoull(given, nullptr, 10);
+  std::printf("%.*s: NIZHAL_SEED=%llu\n", static_cast<int>(test.size()), test.data(),
+              static_cast<unsigned long long>(seed));
+  std::fflush(stdout);  // a crash must not take the line with it
   return seed;
 }
 

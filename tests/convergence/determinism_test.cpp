@@ -6,7 +6,7 @@
 
 #include "base/bytes.hpp"
 #include "examples/notes/notes.hpp"
-#include "tests/support/seed.hpp"
+#include "base/test_seed.hpp"
 #include "tests/support/select_text.hpp"
 #include "tests/support/world.hpp"
 

@@ -7,7 +7,7 @@
 
 #include "examples/notes/notes.hpp"
 #include "tests/support/model_device.hpp"
-#include "tests/support/seed.hpp"
+#include "base/test_seed.hpp"
 #include "tests/support/select_text.hpp"
 #include "tests/support/world.hpp"
 

@@ -14,7 +14,7 @@
 #include "base/json.hpp"
 #include "sqlite/connection.hpp"
 #include "tests/support/process.hpp"
-#include "tests/support/seed.hpp"
+#include "base/test_seed.hpp"
 #include "tests/support/select_text.hpp"
 #include "tests/support/temp_dir.hpp"
 
