@@ -275,6 +275,27 @@ TEST(PokeLimits, MoreStreamsThanAllowedAreBusy) {
   EXPECT_TRUE(world.server->authorize_stream(request));
 }
 
+TEST_F(Poke, EqualIdsOfDifferentKindsShareNoPokes) {
+  // An owner with the same id as a team: the rule's prefix keeps their buckets apart.
+  protocol::HttpRequest request;
+  request.path = "/sync/stream";
+  const std::string token = token_for("u9", "a", Timestamp{world.clock_now() + 60'000'000});
+  request.headers["authorization"] = "Bearer " + token;
+  auto ticket = world.server->authorize_stream(request);
+  ASSERT_TRUE(ticket);
+  auto owner = std::make_shared<RecordingPeer>();
+  world.server->open_stream(*ticket, owner);
+  Stream member = open("u2");
+  world.run("u1", "addDoc", "d1", "a");
+  world.executor.run();
+  EXPECT_EQ(owner->take(), "");
+  EXPECT_EQ(member.peer->take(), "repull:team:a ");
+  world.request("POST", "/sync/push", token, World::push_body({{.name = "addNote", .cmid = "p1", .id = "n1"}}, true));
+  world.executor.run();
+  EXPECT_EQ(owner->take(), "repull:a ");
+  EXPECT_EQ(member.peer->take(), "");
+}
+
 TEST(Trap, AMalformedFrameEndsAtMostItsOwnStream) {
   World world;
   protocol::HttpRequest request;

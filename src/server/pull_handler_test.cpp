@@ -20,6 +20,8 @@ class ListedSnapshot : public storage::Snapshot {
   std::vector<storage::Grant> granted;
   std::vector<storage::EncodedRow> rows;
   std::vector<storage::Removal> removals;
+  std::size_t stored = 0;                     // rows to backfill: 1000, 1001, …
+  std::vector<std::string>* asked = nullptr;  // what backfills were asked for: "<after>+<limit>"
 
   Result<storage::Position> position() override { return at; }
   Result<std::vector<storage::Grant>> grants(const Actor&) override { return granted; }
@@ -29,9 +31,14 @@ class ListedSnapshot : public storage::Snapshot {
   Result<std::vector<storage::Removal>> live_removals(const storage::LiveQuery& query) override {
     return cut(removals, query);
   }
-  Result<std::vector<storage::EncodedRow>> backfill(const Bucket&, std::size_t, const std::optional<std::string>&,
-                                                    std::size_t) override {
-    return std::vector<storage::EncodedRow>{};
+  Result<std::vector<storage::EncodedRow>> backfill(const Bucket&, std::size_t table,
+                                                    const std::optional<std::string>& after_key,
+                                                    std::size_t limit) override {
+    std::vector<storage::EncodedRow> found;
+    for (std::size_t i = after_key ? std::stoul(*after_key) + 1 : 1000; i < 1000 + stored && found.size() < limit; ++i)
+      found.push_back({table, Version{1}, std::to_string(i), R"({"id":")" + std::to_string(i) + R"("})"});
+    if (asked) asked->push_back(after_key.value_or("start") + "+" + std::to_string(limit));
+    return found;
   }
   Result<std::uint64_t> count_rows(const Bucket&, std::size_t) override { return 0; }
   Result<std::optional<storage::ClientRecord>> client(std::string_view) override { return std::nullopt; }
@@ -223,6 +230,26 @@ TEST_F(Page, AnEqualPageComesForAnEqualCursor) {
   const std::string first = pull(1);
   request.cursor = cursor;
   EXPECT_EQ(pull(1), first);
+}
+
+TEST(Trap, APageOfABootstrapReadsOnFromWhereTheLastOneEnded) {
+  const auto domain = compiled(test_domain());
+  ListedStorage storage;
+  ManualClock clock{kStart};
+  std::vector<std::string> asked;
+  storage.listed.at = {"e1", Version{100}, Version{200}, Version{0}};
+  storage.listed.granted.push_back({*domain->parse_bucket("o1"), Version{0}});
+  storage.listed.stored = 10;
+  storage.listed.asked = &asked;
+  PullHandler handler(domain, storage, clock, Limits{});
+  protocol::PullRequest request;
+  request.limit = 4;
+  for (int page = 0; page < 3; ++page) {
+    const auto body = handler.handle(Actor{"u1", "o1", ""}, request);
+    ASSERT_TRUE(body);
+    request.cursor = std::string(*string_member(*parse_json(*body), "cursor"));
+  }
+  EXPECT_EQ(asked, (std::vector<std::string>{"start+5", "1003+5", "1007+5"}));
 }
 
 class Pull : public ::testing::Test {
