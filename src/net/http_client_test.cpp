@@ -229,7 +229,6 @@ TEST(HttpClient, WhatIsNoHttpIsAFailure) {
 }
 
 TEST(HttpClient, AServerThatNeverAnswersFailsAfterTheTimeoutAndTheNextRequestHasItsOwnConnection) {
-  Gate done;
   ScriptedServer server([&](RawSocket& socket, int connection) {
     read_request(socket);
     if (connection == 0)

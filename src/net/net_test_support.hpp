@@ -62,11 +62,9 @@ inline std::string damage(Random& random, std::string bytes) {
 class Gate {
  public:
   void open() {
-    {
-      const std::lock_guard lock(mutex_);
-      open_ = true;
-    }
-    changed_.notify_all();
+    const std::lock_guard lock(mutex_);
+    open_ = true;
+    changed_.notify_all();  // under the lock: whoever waits may destroy this at once
   }
   bool wait() {
     std::unique_lock lock(mutex_);
@@ -84,11 +82,9 @@ template <class T>
 class Mailbox {
  public:
   void put(T value) {
-    {
-      const std::lock_guard lock(mutex_);
-      values_.push_back(std::move(value));
-    }
-    changed_.notify_all();
+    const std::lock_guard lock(mutex_);
+    values_.push_back(std::move(value));
+    changed_.notify_all();  // under the lock: whoever waits may destroy this at once
   }
   std::optional<T> take() {
     std::unique_lock lock(mutex_);

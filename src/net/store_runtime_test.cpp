@@ -144,8 +144,8 @@ TEST(StoreRuntime, WritesAreNoticedAndTheStatusCallbackIsReplacedAtOnce) {
     if (std::holds_alternative<client::Mutated>(event)) return {client::Notify{}};
     return {};
   };
-  StoreRuntime runtime(machine, {});
   Mailbox<std::string> told;
+  StoreRuntime runtime(machine, {});
   runtime.on_status([&](const StoreStatus& status) {
     told.put(status.last_error);
     throw std::runtime_error("a bug in the app");
@@ -225,8 +225,8 @@ TEST(StoreRuntime, WithoutAServerOrFromACallbackSyncingIsAUsageError) {
   };
   StoreRuntime local(machine, {});
   EXPECT_EQ(local.sync_now(kDeadline).error().code, ErrorCode::usage);
-  StoreRuntime runtime(machine, offline(1));
   Mailbox<ErrorCode> code;
+  StoreRuntime runtime(machine, offline(1));
   runtime.on_status([&](const StoreStatus&) { code.put(runtime.sync_now(kDeadline).error().code); });
   runtime.mutated();
   EXPECT_EQ(code.take(), ErrorCode::usage);
