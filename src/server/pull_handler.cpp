@@ -89,10 +89,15 @@ class Page {
     return true;
   }
 
-  void add(const std::vector<Removal>& removals) {
+  void add(const Live& live) {
+    for (const EncodedRow& row : live.rows) add(row);
     std::map<std::pair<std::size_t, std::string_view>, const Removal*> latest;
-    for (const Removal& removal : removals) {
-      if (removal.still_covered || rows_.contains({removal.table, removal.key})) continue;
+    for (const Removal& removal : live.removals) {
+      if (rows_.contains({removal.table, removal.key})) continue;
+      // A row that stays in a covered bucket is not removed. But its image must have been told by the end of this page:
+      // one that is still to come may never come, when its bucket is lost before the next page, and the cursor would
+      // have passed the removal.
+      if (removal.covered_at && (live.complete || *removal.covered_at <= live.position)) continue;
       const Removal*& newest = latest[{removal.table, removal.key}];
       if (!newest || newest->version <= removal.version) newest = &removal;
     }
@@ -251,8 +256,7 @@ Result<std::string> PullHandler::handle(const Actor& actor, const protocol::Pull
   if (!live) return tl::unexpected(live.error());
 
   Page page(*domain_);
-  for (const EncodedRow& row : live->rows) page.add(row);
-  page.add(live->removals);
+  page.add(*live);
   if (live->complete) {
     // At least one row, so that every page makes progress.
     const std::size_t room = page.entries() < limit ? limit - page.entries() : 1;

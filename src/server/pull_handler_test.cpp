@@ -95,7 +95,8 @@ class Page : public ::testing::Test {
   }
   void removal(std::uint64_t version, const std::string& key, bool deleted = true, bool covered = false,
                std::size_t table = 0) {
-    storage.listed.removals.push_back({table, Version{version}, key, std::nullopt, deleted, covered});
+    storage.listed.removals.push_back({table, Version{version}, key, std::nullopt, deleted,
+                                       covered ? std::optional(Version{version}) : std::nullopt});
   }
   /// "rows | tombstoned | removed | position[+]": + when there is more.
   std::string pull(std::size_t limit) {

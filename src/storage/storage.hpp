@@ -44,7 +44,8 @@ struct Removal {
   std::string key;                        // key_text
   std::optional<std::string> client_key;  // the row's client_id column, where it had one that differed
   bool deleted = false;                   // tombstone; else the row left the bucket
-  bool still_covered = false;             // in the snapshot the row is in one of the covered buckets: not to be sent
+  /// Set when in the snapshot the row is in one of the covered buckets: the version of its image there.
+  std::optional<Version> covered_at;
 };
 
 /// A bucket that a cursor covers, as live queries need it.

@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 
 #include "base/bytes.hpp"
-#include "examples/notes/notes.hpp"
 #include "base/test_seed.hpp"
+#include "examples/notes/notes.hpp"
 #include "tests/support/select_text.hpp"
 #include "tests/support/world.hpp"
 
@@ -16,8 +16,9 @@ namespace {
 /// A hash over every table of a file: columns, rows, engine tables included.
 std::string digest_of(sqlite::Connection& connection) {
   std::string everything;
-  for (const std::string& table : select_text(
-           connection, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")) {
+  for (const std::string& table :
+       select_text(connection,
+                   "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")) {
     everything += "# " + table + "\n";
     std::vector<std::string> rows = select_text(connection, "SELECT * FROM \"" + table + "\"");
     std::sort(rows.begin(), rows.end());

@@ -5,9 +5,9 @@
 
 #include <fmt/format.h>
 
+#include "base/test_seed.hpp"
 #include "examples/notes/notes.hpp"
 #include "tests/support/model_device.hpp"
-#include "base/test_seed.hpp"
 #include "tests/support/select_text.hpp"
 #include "tests/support/world.hpp"
 
@@ -151,9 +151,9 @@ void run_history(std::uint64_t seed, Tally& tally) {
     } else {
       const std::size_t who = random.below(devices.size());
       ModelDevice& device = devices[who];
-      const auto response = world.post(
-          "/sync/pull", actors[who],
-          fmt::format(R"({{"cursor":"{}","limit":{},"deviceId":"d{}"}})", device.cursor(), limit, who));
+      const auto response =
+          world.post("/sync/pull", actors[who],
+                     fmt::format(R"({{"cursor":"{}","limit":{},"deviceId":"d{}"}})", device.cursor(), limit, who));
       ASSERT_EQ(response.status, 200) << response.body;
       if (random.below(6) == 0) continue;  // the reply is lost: the same cursor is asked again
       std::string problem;
@@ -188,9 +188,9 @@ TEST(FoldOracle, AfterEveryCompletePullTheDeviceEqualsTheInScopeSelect) {
     run_history(seed + run, tally);
     if (HasFatalFailure()) return;
   }
-  std::cout << fmt::format("{} comparisons, {} rows compared, {} removals, {} buckets lost, {} resets, {} pages with more\n",
-                           tally.comparisons, tally.rows, tally.removals, tally.lost_buckets, tally.resets,
-                           tally.multi_page);
+  std::cout << fmt::format(
+      "{} comparisons, {} rows compared, {} removals, {} buckets lost, {} resets, {} pages with more\n",
+      tally.comparisons, tally.rows, tally.removals, tally.lost_buckets, tally.resets, tally.multi_page);
   // The histories meant something: every kind of event was met.
   EXPECT_GT(tally.comparisons, 1'000U);
   EXPECT_GT(tally.rows, 5'000U);

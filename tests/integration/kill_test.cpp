@@ -55,7 +55,12 @@ TEST(Kill, AKilledDeviceKeepsEveryMutationThatItAcknowledged) {
     const std::string id = fmt::format("n{}", i);
     auto child = start_nizhal(
         device.arguments({"mutate", "addNote", fmt::format(R"({{"id":"{}","body":"b"}})", id), "--json"}));
-    let_run(random, 30'000);
+    // Every other one is killed as soon as it has acknowledged, the others anywhere in their work, before it mostly.
+    if (i % 2 == 0) {
+      ASSERT_TRUE(child->wait_for_line("pending", kPatience)) << child->err();
+    } else {
+      let_run(random, 10'000);
+    }
     child->signal(SIGKILL);
     ASSERT_TRUE(child->wait(kPatience));
     if (child->out().find("\"pending\"") != std::string::npos) {
@@ -77,8 +82,7 @@ TEST(Kill, AKilledDeviceKeepsEveryMutationThatItAcknowledged) {
     EXPECT_TRUE(std::find(there.begin(), there.end(), id) != there.end()) << id << " was acknowledged and is lost";
   expect_nothing_doubled(directory.file("server.db"));
   std::cout << acknowledged.size() << " acknowledged, " << killed_before_answer << " killed before they answered\n";
-  EXPECT_GT(acknowledged.size(), 5U);
-  EXPECT_GT(killed_before_answer, 5U);
+  EXPECT_GE(acknowledged.size(), 30U);
 }
 
 TEST(Kill, AServerKilledInTheMiddleOfPushesLosesAndDoublesNothing) {

@@ -222,7 +222,7 @@ class Fold {
       const auto rows = snapshot->live_rows(query);
       ASSERT_TRUE(removals.has_value() && rows.has_value());
       for (const Removal& removal : *removals)
-        if (!removal.still_covered) device.rows.erase(db_.domain->table(removal.table).name + "/" + removal.key);
+        if (!removal.covered_at) device.rows.erase(db_.domain->table(removal.table).name + "/" + removal.key);
       for (const EncodedRow& row : *rows) device.rows[db_.domain->table(row.table).name + "/" + row.key] = row.json;
       ASSERT_EQ(device.rows, expected[key]) << "bucket " << key << " after " << number(device.position);
       check_limits(*snapshot, query, *rows, *removals);
@@ -268,7 +268,8 @@ class Fold {
     ASSERT_TRUE(removals.has_value());
     check_limits(snapshot, query, *rows, *removals);
     for (const Removal& removal : *removals)
-      ASSERT_EQ(removal.still_covered, all.contains(db_.domain->table(removal.table).name + "/" + removal.key));
+      ASSERT_EQ(removal.covered_at.has_value(),
+                all.contains(db_.domain->table(removal.table).name + "/" + removal.key));
   }
 
   void check_backfill(Snapshot& snapshot, const Bucket& bucket, const Rows& expected) {

@@ -95,8 +95,8 @@ class SqliteSnapshot : public Snapshot {
     const std::size_t index = def.key_index();
     return key_text(statement.value(static_cast<int>(index) + 1, def.columns[index].type));
   }
-  Result<bool> is_covered(std::size_t table, const std::string& key,
-                          const std::unordered_set<std::string_view>& covered);
+  Result<std::optional<Version>> covered_at(std::size_t table, const std::string& key,
+                                            const std::unordered_set<std::string_view>& covered);
 
   std::shared_ptr<const Catalog> catalog_;
   const CompiledDomain& domain_;
@@ -166,32 +166,32 @@ Result<std::vector<Removal>> SqliteSnapshot::live_removals(const LiveQuery& quer
     }
   }
   std::vector<Removal> removals = page.finish();
-  std::map<std::pair<std::size_t, std::string>, bool> judged;
+  std::map<std::pair<std::size_t, std::string>, std::optional<Version>> judged;
   for (Removal& removal : removals) {
-    const auto [found, is_new] = judged.try_emplace({removal.table, removal.key}, false);
+    const auto [found, is_new] = judged.try_emplace({removal.table, removal.key});
     if (is_new) {
-      const auto covered = is_covered(removal.table, removal.key, covered_keys);
+      const auto covered = covered_at(removal.table, removal.key, covered_keys);
       if (!covered) return tl::unexpected(covered.error());
       found->second = *covered;
     }
-    removal.still_covered = found->second;
+    removal.covered_at = found->second;
   }
   return removals;
 }
 
-Result<bool> SqliteSnapshot::is_covered(std::size_t table, const std::string& key,
-                                        const std::unordered_set<std::string_view>& covered) {
+Result<std::optional<Version>> SqliteSnapshot::covered_at(std::size_t table, const std::string& key,
+                                                          const std::unordered_set<std::string_view>& covered) {
   const std::string& sql = catalog_->sql.tables[table].buckets_of_key;
   const auto value = key_from_text(domain_.table(table), key);
-  if (sql.empty() || !value) return false;
+  if (sql.empty() || !value) return std::nullopt;
   auto statement = connection_.prepare(sql);
   if (!statement) return tl::unexpected(statement.error());
   statement->bind_value(1, domain_.table(table).key_column().type, *value);
   for (;;) {
     const auto row = statement->step();
     if (!row) return tl::unexpected(row.error());
-    if (!*row) return false;
-    if (covered.contains(statement->text(0))) return true;
+    if (!*row) return std::nullopt;
+    if (covered.contains(statement->text(0))) return version_at(*statement, 1);
   }
 }
 

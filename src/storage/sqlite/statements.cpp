@@ -89,9 +89,9 @@ DomainSql::DomainSql(const CompiledDomain& domain) {
       for (const BucketTable& entry : definitions[d].tables) {
         if (entry.table != t) continue;
         if (!sql.buckets_of_key.empty()) sql.buckets_of_key += " UNION ALL ";
-        sql.buckets_of_key +=
-            fmt::format("SELECT {} FROM {} AS r WHERE {} = ?1 AND {}", bucket_key_sql(domain, d, entry, "r"),
-                        quote_identifier(table.name), column_sql("r", table.key), in_bucket_sql(domain, d, entry, "r"));
+        sql.buckets_of_key += fmt::format("SELECT {}, r.nizhal_version FROM {} AS r WHERE {} = ?1 AND {}",
+                                          bucket_key_sql(domain, d, entry, "r"), quote_identifier(table.name),
+                                          column_sql("r", table.key), in_bucket_sql(domain, d, entry, "r"));
       }
     }
     for (const ColumnDef& column : table.columns) {

@@ -31,7 +31,7 @@ struct EntrySql {
 
 /// Of one table.
 struct TableSql {
-  std::string buckets_of_key;      // keys of the buckets of the row with key ?1, as SQL judges it; empty: none ever
+  std::string buckets_of_key;      // bucket key and version, for each bucket of the row with key ?1; empty: none ever
   std::vector<std::string> names;  // `{"id":`, `,"body":`, … for writing rows as JSON
 };
 

@@ -146,7 +146,7 @@ class TestDatabase {
     std::vector<std::string> names;
     for (const Removal& removal : *removals)
       names.push_back((removal.deleted ? "-" : "<") + domain->table(removal.table).name + "/" + removal.key +
-                      (removal.still_covered ? "!" : ""));
+                      (removal.covered_at ? "!" : ""));
     return names;
   }
   /// `key@gained` of an actor's buckets.
