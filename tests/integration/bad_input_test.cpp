@@ -9,9 +9,9 @@
 #include "base/bytes.hpp"
 #include "base/json.hpp"
 #include "protocol/cursor.hpp"
-#include "tests/support/raw_http.hpp"
 #include "server/authenticator.hpp"
 #include "tests/support/process.hpp"
+#include "tests/support/raw_http.hpp"
 #include "tests/support/temp_dir.hpp"
 
 namespace nizhal::testing {
@@ -177,14 +177,13 @@ TEST_F(BadInput, Types) {
        {R"({"cursor":5})", R"({"cursor":{}})", R"({"limit":"10"})", R"({"deviceId":7})", R"({"buckets":"o1"})",
         R"({"buckets":[1]})", R"({"schema":[]})", R"({"schema":{"notes":1}})", R"({"syncRule":true})"})
     expect(pull("u1", "o1", body), 400, "bad_request", body);
-  for (const char* body :
-       {R"({})", R"({"mutations":{}})", R"({"mutations":[1]})", R"({"mutations":[{}]})",
-        R"({"mutations":[{"name":1,"args":{},"clientMutationId":"a"}]})",
-        R"({"mutations":[{"name":"addNote","args":[],"clientMutationId":"a"}]})",
-        R"({"mutations":[{"name":"addNote","args":{},"clientMutationId":3}]})",
-        R"({"mutations":[{"name":"addNote","args":{},"clientMutationId":"a","dependsOn":"b"}]})",
-        R"({"mutations":[{"name":"addNote","args":{},"clientMutationId":"a","hlc":1}]})",
-        R"({"mutations":[],"results":"yes"})"})
+  for (const char* body : {R"({})", R"({"mutations":{}})", R"({"mutations":[1]})", R"({"mutations":[{}]})",
+                           R"({"mutations":[{"name":1,"args":{},"clientMutationId":"a"}]})",
+                           R"({"mutations":[{"name":"addNote","args":[],"clientMutationId":"a"}]})",
+                           R"({"mutations":[{"name":"addNote","args":{},"clientMutationId":3}]})",
+                           R"({"mutations":[{"name":"addNote","args":{},"clientMutationId":"a","dependsOn":"b"}]})",
+                           R"({"mutations":[{"name":"addNote","args":{},"clientMutationId":"a","hlc":1}]})",
+                           R"({"mutations":[],"results":"yes"})"})
     expect(push_body("u1", "o1", body), 400, "bad_request", body);
 }
 
@@ -241,7 +240,8 @@ TEST_F(BadInput, Ids) {
     return R"({"name":"addNote","args":{"id":"never","body":"x"},)" + members + "}";
   };
   expect(push("u1", "o1", one(R"("clientMutationId":"")")), 400, "bad_request", "empty clientMutationId");
-  expect(push("u1", "o1", one(R"("clientMutationId":")" + long_id + "\"")), 400, "bad_request", "long clientMutationId");
+  expect(push("u1", "o1", one(R"("clientMutationId":")" + long_id + "\"")), 400, "bad_request",
+         "long clientMutationId");
   expect(push("u1", "o1", one(R"("clientMutationId":"i1","clientID":"c1")")), 400, "bad_request",
          "clientID without mutationID");
   expect(push("u1", "o1", one(R"("clientMutationId":"i1","mutationID":1)")), 400, "bad_request",
@@ -252,8 +252,7 @@ TEST_F(BadInput, Ids) {
   const auto gap = push("u1", "o1", one(R"("clientMutationId":"i2","clientID":"c1","mutationID":5)"));
   expect(gap, 409, "out_of_order", "a gap");
   EXPECT_NE(gap.body.find(R"("lastMutationId":0)"), std::string::npos) << gap.body;
-  const std::string first =
-      R"({"name":"nizhal.skip","clientMutationId":"i3","clientID":"c1","mutationID":1})";
+  const std::string first = R"({"name":"nizhal.skip","clientMutationId":"i3","clientID":"c1","mutationID":1})";
   EXPECT_EQ(push("u1", "o1", first).status, 200);
   EXPECT_EQ(push("u1", "o1", first).status, 200) << "sent again";
   expect(push("u1", "o1", one(R"("clientMutationId":"i4","clientID":"c1","mutationID":1)")), 409, "client_cloned",
@@ -266,20 +265,18 @@ TEST_F(BadInput, Ids) {
 }
 
 TEST_F(BadInput, Hlc) {
-  for (const char* hlc :
-       {"", "now", "2026-01-02T03:04:05.678Z", "2026-01-02T03:04:05.678Z-0000-xyz",
-        "2026-13-02T03:04:05.678Z-0000-00000000000000000000000000000001",
-        "2026-01-02T03:04:05.678Z-00000-0000000000000000000000000000001",
-        "2026-01-02 03:04:05.678Z-0000-00000000000000000000000000000001"})
-    expect(push("u1", "o1",
-                mutation("addNote", R"({"id":"hlc","body":"x"})", fmt::format(R"(,"hlc":"{}")", hlc))),
-           422, "invalid_hlc", hlc);
-  const auto future = push_body(
-      "u1", "o1",
-      R"({"results":true,"mutations":[)" +
-          mutation("addNote", R"({"id":"hlc-future","body":"x"})",
-                   R"(,"hlc":"9999-12-31T23:59:59.999Z-ffff-00000000000000000000000000000001")") +
-          "]}");
+  for (const char* hlc : {"", "now", "2026-01-02T03:04:05.678Z", "2026-01-02T03:04:05.678Z-0000-xyz",
+                          "2026-13-02T03:04:05.678Z-0000-00000000000000000000000000000001",
+                          "2026-01-02T03:04:05.678Z-00000-0000000000000000000000000000001",
+                          "2026-01-02 03:04:05.678Z-0000-00000000000000000000000000000001"})
+    expect(push("u1", "o1", mutation("addNote", R"({"id":"hlc","body":"x"})", fmt::format(R"(,"hlc":"{}")", hlc))), 422,
+           "invalid_hlc", hlc);
+  const auto future =
+      push_body("u1", "o1",
+                R"({"results":true,"mutations":[)" +
+                    mutation("addNote", R"({"id":"hlc-future","body":"x"})",
+                             R"(,"hlc":"9999-12-31T23:59:59.999Z-ffff-00000000000000000000000000000001")") +
+                    "]}");
   EXPECT_EQ(future.status, 200);
   EXPECT_NE(future.body.find(R"("applied")"), std::string::npos) << future.body;
   EXPECT_NE(future.body.find("clockSkewMs"), std::string::npos) << future.body;
@@ -367,20 +364,30 @@ TEST_F(BadInput, Frames) {
     auto other = open();
     expect_alive(*other, what + ": another socket");
   };
-  expect_closed("unmasked", [](RawWebSocket& s) { s.send_frame(0x1, "ping", false); }, 0);
-  expect_closed("reserved opcode", [](RawWebSocket& s) { s.send_frame(0x3, "x"); }, 0);
-  expect_closed("reserved bits", [](RawWebSocket& s) { s.send_bytes(std::string("\xf1\x80\0\0\0\0", 6)); }, 0);
-  expect_closed("fragmented ping", [](RawWebSocket& s) { s.send_frame(0x9, "x", true, false); }, 0);
-  expect_closed("continuation of nothing", [](RawWebSocket& s) { s.send_frame(0x0, "x"); }, 0);
-  expect_closed("broken UTF-8", [](RawWebSocket& s) { s.send_text("\xff\xfe"); }, 0);
-  expect_closed("too large", [](RawWebSocket& s) { s.send_text(std::string(1 << 20, 'x')); }, 1009);
-  expect_closed("a length of 2^63", [](RawWebSocket& s) {
-    s.send_bytes(std::string("\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0", 14));
-  }, 0);
-  expect_closed("a flood of nonsense", [](RawWebSocket& s) {
-    for (int i = 0; i < 200; ++i)
-      if (!s.send_text("nonsense")) break;
-  }, 1008);
+  expect_closed(
+      "unmasked", [](RawWebSocket& s) { s.send_frame(0x1, "ping", false); }, 0);
+  expect_closed(
+      "reserved opcode", [](RawWebSocket& s) { s.send_frame(0x3, "x"); }, 0);
+  expect_closed(
+      "reserved bits", [](RawWebSocket& s) { s.send_bytes(std::string("\xf1\x80\0\0\0\0", 6)); }, 0);
+  expect_closed(
+      "fragmented ping", [](RawWebSocket& s) { s.send_frame(0x9, "x", true, false); }, 0);
+  expect_closed(
+      "continuation of nothing", [](RawWebSocket& s) { s.send_frame(0x0, "x"); }, 0);
+  expect_closed(
+      "broken UTF-8", [](RawWebSocket& s) { s.send_text("\xff\xfe"); }, 0);
+  expect_closed(
+      "too large", [](RawWebSocket& s) { s.send_text(std::string(1 << 20, 'x')); }, 1009);
+  expect_closed(
+      "a length of 2^63",
+      [](RawWebSocket& s) { s.send_bytes(std::string("\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0", 14)); }, 0);
+  expect_closed(
+      "a flood of nonsense",
+      [](RawWebSocket& s) {
+        for (int i = 0; i < 200; ++i)
+          if (!s.send_text("nonsense")) break;
+      },
+      1008);
 }
 
 }  // namespace

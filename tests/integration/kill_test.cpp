@@ -12,9 +12,9 @@
 
 #include "base/environment.hpp"
 #include "base/json.hpp"
+#include "base/test_seed.hpp"
 #include "sqlite/connection.hpp"
 #include "tests/support/process.hpp"
-#include "base/test_seed.hpp"
 #include "tests/support/select_text.hpp"
 #include "tests/support/temp_dir.hpp"
 
@@ -53,8 +53,8 @@ TEST(Kill, AKilledDeviceKeepsEveryMutationThatItAcknowledged) {
   std::uint64_t killed_before_answer = 0;
   for (int i = 0; i < 60; ++i) {
     const std::string id = fmt::format("n{}", i);
-    auto child = start_nizhal(
-        device.arguments({"mutate", "addNote", fmt::format(R"({{"id":"{}","body":"b"}})", id), "--json"}));
+    auto child =
+        start_nizhal(device.arguments({"mutate", "addNote", fmt::format(R"({{"id":"{}","body":"b"}})", id), "--json"}));
     // Every other one is killed as soon as it has acknowledged, the others anywhere in their work, before it mostly.
     if (i % 2 == 0) {
       ASSERT_TRUE(child->wait_for_line("pending", kPatience)) << child->err();

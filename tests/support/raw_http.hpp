@@ -35,7 +35,7 @@ class RawSocket {
 };
 
 struct RawResponse {
-  int status = 0;  // 0: no answer that could be read
+  int status = 0;                              // 0: no answer that could be read
   std::map<std::string, std::string> headers;  // names in lower case
   std::string body;
 };

@@ -18,8 +18,8 @@
 #include "base/environment.hpp"
 #include "client/client_sync.hpp"
 #include "client/local_store.hpp"
-#include "domain/compiled_domain.hpp"
 #include "domain/arguments_codec.hpp"
+#include "domain/compiled_domain.hpp"
 #include "protocol/transport.hpp"
 #include "server/server_sync.hpp"
 #include "sqlite/connection.hpp"
@@ -55,7 +55,7 @@ class Device {
   client::LocalStore& store() { return *store_; }
   /// Empty on success, else the error's message.
   std::string mutate(std::string_view mutator, std::string_view args);
-  void cut();   // no network
+  void cut();  // no network
   void mend();
   /// Closes the file and opens it again, as a killed and restarted app would.
   void restart();
