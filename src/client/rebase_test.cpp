@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 
+#include "base/test_seed.hpp"
 #include "client/client_test_support.hpp"
 
 namespace nizhal::client {
@@ -12,11 +13,6 @@ namespace {
 using testing::Device;
 using testing::NoteRows;
 using testing::World;
-
-std::uint64_t seed_of_run() {
-  if (const char* text = std::getenv("NIZHAL_SEED")) return std::strtoull(text, nullptr, 10);
-  return system_random().next();
-}
 
 /// The notes mutators once more, in a few lines of their own.
 void replay(NoteRows& rows, const PendingMutation& mutation) {
@@ -237,8 +233,7 @@ TEST_F(Shortcut, AReopenedStoreRebasesOnceAndKnowsAgain) {
 }
 
 TEST(Rebase, EqualsAReplayFromScratchAfterAnyInterleaving) {
-  const std::uint64_t seed = seed_of_run();
-  std::cout << "NIZHAL_SEED=" << seed << "\n";
+  const std::uint64_t seed = test_seed("rebase");
   for (std::uint64_t run = 0; run < 12 && !::testing::Test::HasFailure(); ++run) {
     SCOPED_TRACE("NIZHAL_SEED=" + std::to_string(seed) + ", run " + std::to_string(run));
     RandomRun(seed + run * 1000).run(60);

@@ -274,7 +274,7 @@ TEST(HttpClient, ARefusalOfALargeBodyIsReadAlthoughTheBodyWasNotTaken) {
 }
 
 TEST(HttpClient, EveryRequestEndsWhateverTheServerSends) {
-  const std::uint64_t seed = seed_of_this_run();
+  const std::uint64_t seed = test_seed("damage");
   SCOPED_TRACE("NIZHAL_SEED=" + std::to_string(seed));
   SeededRandom random(seed);
   const std::vector<std::string> whole = {

@@ -378,7 +378,7 @@ TEST(HttpServer, PeriodicWorkRunsAgainAndAgainAndSurvivesThrowing) {
 }
 
 TEST(HttpServer, RandomDamageNeverEndsTheServer) {
-  const std::uint64_t seed = seed_of_this_run();
+  const std::uint64_t seed = test_seed("damage");
   SCOPED_TRACE("NIZHAL_SEED=" + std::to_string(seed));
   SeededRandom random(seed);
   FakeService service;

@@ -25,17 +25,12 @@
 #include <gtest/gtest.h>
 
 #include "base/environment.hpp"
+#include "base/test_seed.hpp"
 #include "net/http_server.hpp"
 
 namespace nizhal::net::test {
 
 inline constexpr std::chrono::seconds kDeadline{20};
-
-/// From NIZHAL_SEED, else a new one.
-inline std::uint64_t seed_of_this_run() {
-  const char* const given = std::getenv("NIZHAL_SEED");
-  return given ? std::strtoull(given, nullptr, 10) : system_random().next();
-}
 
 /// A few bytes changed, added, taken away or cut off.
 inline std::string damage(Random& random, std::string bytes) {

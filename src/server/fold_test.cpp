@@ -2,22 +2,13 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <charconv>
-#include <cstdlib>
 #include <string>
 
+#include "base/test_seed.hpp"
 #include "server/test_world.hpp"
 
 namespace nizhal::server::testing {
 namespace {
-
-std::uint64_t seed_or(std::uint64_t seed) {
-  const char* given = std::getenv("NIZHAL_SEED");
-  if (!given) return seed;
-  const std::string_view text(given);
-  std::from_chars(text.data(), text.data() + text.size(), seed);
-  return seed;
-}
 
 class Churn {
  public:
@@ -92,7 +83,7 @@ class Churn {
 class Fold : public ::testing::TestWithParam<std::uint64_t> {};
 
 TEST_P(Fold, AfterEveryCompletePullADeviceEqualsTheInScopeSelect) {
-  const std::uint64_t seed = seed_or(GetParam());
+  const std::uint64_t seed = test_seed("fold", GetParam());
   SCOPED_TRACE(fmt::format("NIZHAL_SEED={}", seed));
   World world;
   Churn churn(world, seed);
