@@ -56,7 +56,7 @@ class Story {
     }
     return {};
   }
-  const DemoDevice& ben() const { return b_; }
+  const DemoDevice& clerk() const { return b_; }
 
  private:
   Result<void> do_all(const DemoDevice& device, const std::vector<std::vector<std::string>>& commands) {
@@ -69,19 +69,19 @@ class Story {
     world_.step("A server starts on an empty SQLite file");
     if (auto started = world_.start_server(); !started) return started;
 
-    auto a = world_.add_device("A", "asha");
+    auto a = world_.add_device("A", "owner");
     if (!a) return tl::unexpected(a.error());
-    auto b = world_.add_device("B", "ben");
+    auto b = world_.add_device("B", "clerk");
     if (!b) return tl::unexpected(b.error());
     a_ = std::move(*a);
     b_ = std::move(*b);
-    world_.step("Asha opens a shop on device A; Ben, a member of it, gets everything on device B");
+    world_.step("The owner opens a shop on device A; a clerk, member of it, gets everything on device B");
     auto done = do_all(a_, {{"mutate", "createShop", R"({"id":"corner","name":"Corner shop"})"},
-                            {"mutate", "addShopMember", R"({"id":"m-ben","user_id":"ben","shop_id":"corner"})"},
-                            {"mutate", "addCustomer", R"({"id":"chen","shop_id":"corner","name":"Chen"})"},
-                            {"mutate", "addCustomer", R"({"id":"dara","shop_id":"corner","name":"Dara"})"},
-                            {"mutate", "addCustomer", R"({"id":"elif","shop_id":"corner","name":"Elif"})"},
-                            {"mutate", "recordCredit", entry("a-1", "chen", 10'000)},
+                            {"mutate", "addShopMember", R"({"id":"m-clerk","user_id":"clerk","shop_id":"corner"})"},
+                            {"mutate", "addCustomer", R"({"id":"bakery","shop_id":"corner","name":"Bakery"})"},
+                            {"mutate", "addCustomer", R"({"id":"garage","shop_id":"corner","name":"Garage"})"},
+                            {"mutate", "addCustomer", R"({"id":"school","shop_id":"corner","name":"School"})"},
+                            {"mutate", "recordCredit", entry("a-1", "bakery", 10'000)},
                             {"sync"}});
     if (!done) return done;
     return do_all(b_, {{"sync"}, {"query", "SELECT id, name FROM customers ORDER BY id"}});
@@ -95,12 +95,14 @@ class Story {
   }
 
   Result<void> write_offline() {
-    world_.step("Both go on writing. Chen owes 100.00 and pays 80.00 to Asha and 50.00 to Ben: each is fine alone");
-    auto done = do_all(a_, {{"mutate", "recordPayment", entry("a-2", "chen", 8'000)},
-                            {"mutate", "recordCredit", entry("a-3", "dara", 2'550)}});
+    world_.step(
+        "Both go on writing. The bakery owes 100.00 and pays 80.00 to the owner, 50.00 to the clerk: each is fine "
+        "alone");
+    auto done = do_all(a_, {{"mutate", "recordPayment", entry("a-2", "bakery", 8'000)},
+                            {"mutate", "recordCredit", entry("a-3", "garage", 2'550)}});
     if (!done) return done;
-    return do_all(b_, {{"mutate", "recordPayment", entry("b-1", "chen", 5'000)},
-                       {"mutate", "recordCredit", entry("b-2", "elif", 1'200)}});
+    return do_all(b_, {{"mutate", "recordPayment", entry("b-1", "bakery", 5'000)},
+                       {"mutate", "recordCredit", entry("b-2", "school", 1'200)}});
   }
 
   Result<void> kill_a_writer() {
@@ -116,7 +118,7 @@ class Story {
       if (const auto id = string_member(*answer, "clientMutationId")) acknowledged.insert(std::string(*id));
     };
     for (int i = 0; i <= kAcknowledged; ++i) {
-      const std::string line = "recordCredit " + entry(fmt::format("b-{}", 10 + i).c_str(), "dara", 100);
+      const std::string line = "recordCredit " + entry(fmt::format("b-{}", 10 + i).c_str(), "garage", 100);
       process.write(line + "\n");
       // The last one is still under way when the signal comes: it may or may not be written, never half.
       if (i == kAcknowledged) break;
@@ -157,7 +159,8 @@ class Story {
 
   Result<void> show_refusal() {
     world_.step(
-        "The server refused Ben's 50.00, because only 20.00 were left: it is rolled back and kept with its reason");
+        "The server refused the clerk's 50.00, because only 20.00 were left: it is rolled back and kept with its "
+        "reason");
     auto done =
         do_all(b_, {{"dead-letters"}, {"query", "SELECT id, kind, amount FROM ledger_entries WHERE id = 'b-1'"}});
     if (!done) return done;
@@ -210,12 +213,12 @@ class Story {
   DemoDevice a_, b_;
 };
 
-void print_what_to_try(const DemoWorld& world, const DemoDevice& ben) {
+void print_what_to_try(const DemoWorld& world, const DemoDevice& clerk) {
   print_line(fmt::format("\n{}\n", bold("The server goes on at " + world.url() + ". Try, in another terminal:")));
   print_line(fmt::format("cd {}", world.directory().string()));
-  print_line(fmt::format("export NIZHAL_TOKEN={}", ben.token));
+  print_line(fmt::format("export NIZHAL_TOKEN={}", clerk.token));
   print_line(world.shell_function("device"));
-  print_line("device --store device-b.db mutate recordPayment " + shell_quoted(entry("b-99", "elif", 700)));
+  print_line("device --store device-b.db mutate recordPayment " + shell_quoted(entry("b-99", "school", 700)));
   print_line("device --store device-b.db sync");
   print_line("device --store device-b.db query 'SELECT * FROM ledger_entries'");
   print_line("device --store device-c.db --server " + world.url() + " sync" + dim("   # a third device, from scratch"));
@@ -234,7 +237,7 @@ int run(bool once) {
   if (auto told = story.tell(); !told)
     return fail("demo", told.error().code == ErrorCode::refused ? kNo : kUnusable, told.error().message);
   if (once) return kDone;
-  print_what_to_try(**world, story.ben());
+  print_what_to_try(**world, story.clerk());
   while (!interrupts.within(std::chrono::milliseconds(500)))
     if (!(*world)->server_runs()) return fail("demo", kUnusable, "the server ended by itself");
   const std::string directory = (*world)->directory().string();
