@@ -51,7 +51,15 @@ std::set<std::string> subscribed(const Poker::Subscription& subscription) {
 }  // namespace
 
 Poker::Poker(storage::Storage& storage, Clock& clock, const Limits& limits, Log log)
-    : storage_(storage), clock_(clock), limits_(limits), log_(std::move(log)) {}
+    : storage_(storage), clock_(clock), limits_(limits), log_(std::move(log)) {
+  // What was there at the start is nobody's news. Unread, the first look pokes everybody: too often, never too seldom.
+  if (const auto mark = storage_.change_mark()) {
+    last_seen_ = mark->last;
+    grants_seen_ = mark->grants;
+  } else {
+    log_.warning("poke", "could not read where the database stands: " + mark.error().message);
+  }
+}
 
 Result<Poker::Subscription> Poker::subscribe(const Actor& actor, Timestamp expires,
                                              std::optional<std::set<std::string>> requested) {

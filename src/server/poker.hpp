@@ -34,6 +34,7 @@ namespace nizhal::server {
 
 class Poker {
  public:
+  /// Commits from here on are looked for. Blocks on storage.
   Poker(storage::Storage& storage, Clock& clock, const Limits& limits, Log log);
 
   /// What a stream subscribes to: the named buckets while its actor has them, or all that the actor has.

@@ -85,6 +85,21 @@ TEST_F(Poke, OnlyThoseWhoHaveTheBucket) {
   EXPECT_EQ(three.peer->take(), "");
 }
 
+TEST_F(Poke, AfterAStartTheFirstLookTellsOnlyOfWhatIsNewSince) {
+  world.run("u1", "addDoc", "d1", "a");
+  world.restart(test_domain());
+  Stream stream = open("u1");
+  world.server->tick();
+  settle();
+  EXPECT_EQ(stream.peer->take(), "") << "what was there before the start is no news";
+  world.restart(test_domain());
+  stream = open("u1");
+  ASSERT_TRUE(world.storage->run_script("UPDATE docs SET title = 'by another program'"));
+  world.server->tick();
+  settle();
+  EXPECT_EQ(stream.peer->take(), "repull:o1 repull:team:a repull:team:b ");
+}
+
 TEST_F(Poke, NamedBucketsOnlyWhenTheyAreNamed) {
   Stream stream = open("u1", {"team:a"});
   world.run("u1", "addDoc", "d1", "b");
