@@ -1,6 +1,6 @@
 // The engine's own tables in a server's SQLite file, and the engine's column on delivered tables.
 //
-//   nizhal_state     one row: the epoch, the commit counter, what is pruned
+//   nizhal_state     one row: the epoch, the domain's name, the commit counter, what is pruned
 //   nizhal_schema    what was provisioned, per synced table
 //   nizhal_removal   tombstones and exits, one per bucket that a row was in
 //   nizhal_grant     who has which bucket through a membership table, and since which version

@@ -101,9 +101,10 @@ class Provisioner {
       report_.created = true;
       is_changed_ = true;
       if (auto done = execute(kEngineTablesSql); !done) return done;
-      auto statement = connection_.prepare("INSERT INTO nizhal_state (id, epoch, format) VALUES (1, ?1, ?2)");
+      auto statement =
+          connection_.prepare("INSERT INTO nizhal_state (id, epoch, format, domain) VALUES (1, ?1, ?2, ?3)");
       if (!statement) return tl::unexpected(statement.error());
-      statement->bind_text(1, random_uuid(random_)).bind(2, kEngineFormat);
+      statement->bind_text(1, random_uuid(random_)).bind(2, kEngineFormat).bind_text(3, domain_.domain().name());
       if (auto done = statement->run(); !done) return done;
     } else {
       auto format = connection_.query_integer("SELECT format FROM nizhal_state");
@@ -114,9 +115,23 @@ class Provisioner {
                        fmt::format("the database was provisioned by a newer Nizhal (format {}, this one knows {}); "
                                    "upgrade this program",
                                    **format, kEngineFormat));
+      if (auto same = check_domain(); !same) return same;
     }
     // What is written from here on has one version; it is kept only if something is.
     return execute("UPDATE nizhal_state SET version = version + 1, writing = 1");
+  }
+
+  /// Under another domain all tables would count as no longer declared and lose their triggers.
+  Result<void> check_domain() {
+    const auto stored = connection_.query_text("SELECT domain FROM nizhal_state");
+    if (!stored) return tl::unexpected(stored.error());
+    const std::string& name = domain_.domain().name();
+    if (*stored == name) return {};
+    return failure(
+        ErrorCode::schema_mismatch,
+        fmt::format("this database belongs to the domain \"{0}\", not to \"{1}\"; give \"{1}\" a file of its "
+                    "own. If the domain was renamed, tell the file: UPDATE nizhal_state SET domain = '{1}'",
+                    stored->value_or(""), name));
   }
 
   Result<void> read_recorded() {

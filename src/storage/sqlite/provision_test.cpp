@@ -22,6 +22,7 @@ struct Pass {
 struct Shape {
   bool amount = true, note = false, mark = false, mark_default = false, amount_is_text = false;
   bool second_rule = false, delivered = true, team_rule = false;
+  const char* name = "shapes";
   Domain domain() const {
     auto items = table<Item>("items").key("id", &Item::id).column("owner_id", &Item::owner_id);
     if (amount && amount_is_text)
@@ -33,7 +34,7 @@ struct Shape {
     if (mark && !mark_default) items = std::move(items).column("mark", &Item::mark);
     auto passes =
         table<Pass>("passes").key("id", &Pass::id).column("user_id", &Pass::user_id).column("team_id", &Pass::team_id);
-    Domain d("shapes");
+    Domain d(name);
     d.add(items).add(passes);
     if (delivered) d.rule("own").parameter("owner", actor::owner_id).data(items, eq("owner_id", "owner"));
     if (second_rule)
@@ -226,6 +227,19 @@ TEST_F(Provision, ADatabaseOfANewerNizhalIsRefused) {
   ASSERT_TRUE(provision({}).has_value());
   OtherProgram(file.path()).run("UPDATE nizhal_state SET format = format + 1");
   expect_refused({}, {"newer", "upgrade"});
+}
+
+TEST_F(Provision, ADatabaseOfAnotherDomainIsRefusedAndNothingIsChanged) {
+  ASSERT_TRUE(provision({}).has_value());
+  OtherProgram other(file.path());
+  const auto schema = other.query("SELECT sql FROM sqlite_schema");
+  const Version before = position().last;
+  expect_refused({.name = "forms"}, {"\"shapes\"", "\"forms\"", "file of its own"});
+  EXPECT_EQ(other.query("SELECT sql FROM sqlite_schema"), schema);
+  EXPECT_EQ(position().last, before);
+  EXPECT_TRUE(provision({})->changes.empty());
+  other.run("UPDATE nizhal_state SET domain = 'forms'");
+  EXPECT_TRUE(provision({.name = "forms"}).has_value()) << "as the message says for a domain that was renamed";
 }
 
 TEST_F(Provision, AFileThatIsNoDatabaseIsCorrupt) {
