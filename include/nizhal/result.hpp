@@ -9,18 +9,19 @@ namespace nizhal {
 
 /// A code exists only where a caller can react to it differently.
 enum class ErrorCode {
-  invalid_domain,     // the domain's declarations are wrong; the message lists every place and fix
-  invalid_args,       // arguments do not fit the mutator's declaration
-  bad_request,        // bytes or a message from outside that cannot be understood
-  refused,            // a mutator said no
-  not_found,          // what was named does not exist
-  unauthorized,       // no valid credential
-  not_authorized,     // a valid credential that may not do this
-  busy,               // try again later: a lock, a serialization failure, overload, shutdown
-  unreachable,        // no answer from the other side
-  upgrade_required,   // the server takes no writes from so old a client
-  identity_mismatch,  // the store belongs to another actor
-  schema_mismatch,    // the database does not fit the domain
+  invalid_domain,       // the domain's declarations are wrong; the message lists every place and fix
+  invalid_args,         // arguments do not fit the mutator's declaration
+  bad_request,          // bytes or a message from outside that cannot be understood
+  refused,              // a mutator said no
+  not_found,            // what was named does not exist
+  unauthorized,         // no valid credential
+  not_authorized,       // a valid credential that may not do this
+  busy,                 // try again later: a lock, a serialization failure, overload, shutdown
+  unreachable,          // no answer from the other side
+  upgrade_required,     // the server takes no writes from so old a client
+  identity_mismatch,    // the store belongs to another actor
+  schema_mismatch,      // the database does not fit the domain
+  constraint_violated,  // a constraint or trigger of the database's owner refused a write
   disk_full,
   read_only,
   corrupt,   // damaged file

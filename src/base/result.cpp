@@ -29,6 +29,8 @@ const char* to_string(ErrorCode code) {
       return "identity_mismatch";
     case ErrorCode::schema_mismatch:
       return "schema_mismatch";
+    case ErrorCode::constraint_violated:
+      return "constraint_violated";
     case ErrorCode::disk_full:
       return "disk_full";
     case ErrorCode::read_only:

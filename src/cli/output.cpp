@@ -91,6 +91,7 @@ ExitCode exit_code(ErrorCode code) {
     case ErrorCode::refused:
     case ErrorCode::invalid_args:
     case ErrorCode::not_found:
+    case ErrorCode::constraint_violated:
       return kNo;
     case ErrorCode::usage:
     case ErrorCode::identity_mismatch:

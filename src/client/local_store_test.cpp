@@ -2,6 +2,7 @@
 #include "client/local_store.hpp"
 
 #include "client/client_test_support.hpp"
+#include "sqlite/connection.hpp"
 
 namespace nizhal::client {
 namespace {
@@ -33,6 +34,29 @@ TEST_F(Mutate, ALocalRefusalWritesNothingAndEnqueuesNothing) {
   EXPECT_EQ(device.outbox().size(), 1u);
   EXPECT_EQ(device.notes(), (NoteRows{{"n1", "hello"}}));
   EXPECT_EQ(device.sql_text("SELECT count(*) FROM nizhal_undo"), "1");
+}
+
+TEST_F(Mutate, AConstraintOfTheFileRefusesTheMutationAndNothingIsWritten) {
+  device.add("n1", "hello");
+  auto file = sqlite::Connection::open(folder.file("a.db"), {});
+  ASSERT_TRUE(file) << file.error().message;
+  ASSERT_TRUE((*file)->execute(R"(
+    CREATE UNIQUE INDEX one_body ON notes (body);
+    CREATE TRIGGER kept BEFORE DELETE ON notes BEGIN SELECT RAISE(ABORT, 'kept'); END;
+    CREATE TRIGGER never BEFORE UPDATE ON notes BEGIN SELECT RAISE(ROLLBACK, 'never'); END)"));
+  file->reset();
+  for (const auto& ticket : {device.mutate("addNote", {"n2", "hello"}), device.mutate("deleteNote", {"n1"}),
+                             device.mutate("editNote", {"n1", "other"})}) {
+    ASSERT_FALSE(ticket);
+    EXPECT_EQ(ticket.error().code, ErrorCode::refused);
+    EXPECT_EQ(ticket.error().message,
+              "constraint_violated: table \"notes\": the write breaks a constraint of the file");
+  }
+  EXPECT_EQ(device.outbox().size(), 1u);
+  EXPECT_EQ(device.notes(), (NoteRows{{"n1", "hello"}}));
+  EXPECT_EQ(device.sql_text("SELECT count(*) FROM nizhal_undo"), "1");
+  device.add("n3", "goes on");
+  EXPECT_EQ(device.outbox().size(), 2u);
 }
 
 TEST_F(Mutate, AnUnknownMutatorAndArgumentsThatDoNotFitAreNamed) {

@@ -71,6 +71,8 @@ Result<Outcome> run_entry(StoreState& state, const outbox::Entry& entry) {
   auto outcome = run_in_savepoint(state, entry, *mutator, *values);
   // After a failure the whole transaction is dropped, so only a refusal needs its own way back.
   if (!outcome) return outcome;
+  if (!state.connection->in_transaction())  // RAISE(ROLLBACK) took the savepoint along
+    return failure(ErrorCode::refused, fmt::format("{}: {}", outcome->code, outcome->message));
   const char* end = outcome->is_done() ? "RELEASE nizhal_run" : "ROLLBACK TO nizhal_run; RELEASE nizhal_run";
   if (auto ended = state.connection->execute(end); !ended) return tl::unexpected(ended.error());
   return outcome;
@@ -85,6 +87,13 @@ void MutationRun::refuse(std::string code, std::string message) {
 
 void MutationRun::fail(Error error) {
   if (!stopped()) failed_ = std::move(error);
+}
+
+void MutationRun::fail_write(const TableDef& table, const Error& error) {
+  if (error.code != ErrorCode::constraint_violated) return fail(error);
+  if (stopped()) return;
+  state_.log.warning("mutate", fmt::format("a constraint of table \"{}\" was met: {}", table.name, error.message));
+  refuse(to_string(error.code), fmt::format("table \"{}\": the write breaks a constraint of the file", table.name));
 }
 
 const TableDef* MutationRun::resolve(const TableDef& table) {
@@ -181,7 +190,7 @@ void MutationRun::insert(const TableDef& table, const Row& row, Scope) {
   const Value& key = row[own->key_index()];
   note_key(*own, key);
   auto inserted = sqlite::insert_row(*state_.connection, *own, row);
-  if (!inserted) return fail(inserted.error());
+  if (!inserted) return fail_write(*own, inserted.error());
   if (!*inserted)
     return refuse("already_exists", fmt::format("there is already a row with this key in \"{}\"", own->name));
   remember(*own, key, std::nullopt);
@@ -198,7 +207,7 @@ void MutationRun::upsert(const TableDef& table, const Row& row, Scope) {
   if (*before && own->append_only)
     return refuse("append_only", fmt::format("\"{}\" is append-only: its rows are never changed", own->name));
   if (!remember(*own, key, *before)) return;
-  if (auto done = sqlite::upsert_row(*state_.connection, *own, row); !done) fail(done.error());
+  if (auto done = sqlite::upsert_row(*state_.connection, *own, row); !done) fail_write(*own, done.error());
 }
 
 bool MutationRun::update(const TableDef& table, const Value& key,
@@ -231,7 +240,7 @@ bool MutationRun::update(const TableDef& table, const Value& key,
   if (!remember(*own, key, *before)) return false;
   auto done = sqlite::update_row(*state_.connection, *own, key, changes);
   if (!done) {
-    fail(done.error());
+    fail_write(*own, done.error());
     return false;
   }
   return *done;
@@ -255,7 +264,7 @@ bool MutationRun::remove(const TableDef& table, const Value& key, Scope) {
   if (!remember(*own, key, *before)) return false;
   auto done = sqlite::delete_row(*state_.connection, *own, key);
   if (!done) {
-    fail(done.error());
+    fail_write(*own, done.error());
     return false;
   }
   return *done;

@@ -15,7 +15,8 @@
 namespace nizhal::client {
 
 /// Runs an entry's mutator inside a savepoint of the open transaction. A refusal (also arguments that do not fit, or a
-/// mutator that this domain lacks) leaves no trace; the error is a failure of the storage.
+/// mutator that this domain lacks) leaves no trace; the error is a failure of the storage,
+/// or `refused` when a trigger's RAISE(ROLLBACK) ended the transaction.
 [[nodiscard]] Result<Outcome> run_entry(StoreState& state, const outbox::Entry& entry);
 
 class MutationRun : public MutatorBackend {
@@ -45,6 +46,8 @@ class MutationRun : public MutatorBackend {
   bool stopped() const { return failed_ || refused_; }
   void refuse(std::string code, std::string message);
   void fail(Error error);
+  /// A constraint or trigger that the app added refuses the run; every other error is the storage's.
+  void fail_write(const TableDef& table, const Error& error);
   /// The domain's own definition of the table, or nothing when it has none (then the run is refused).
   const TableDef* resolve(const TableDef& table);
   bool check_row(const TableDef& table, const Row& row);

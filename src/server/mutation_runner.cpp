@@ -11,6 +11,7 @@ namespace nizhal::server {
 namespace {
 
 constexpr std::string_view kInternal = "internal";
+constexpr std::string_view kConstraintViolated = "constraint_violated";
 constexpr std::string_view kNotAuthorized = "not_authorized";
 
 }  // namespace
@@ -72,6 +73,16 @@ void MutationRunner::fail(Error error) {
   } else if (!stopped()) {
     storage_error_ = std::move(error);
   }
+}
+
+void MutationRunner::fail_write(const TableDef& table, Error error) {
+  if (error.code != ErrorCode::constraint_violated) return fail(std::move(error));
+  if (stopped()) return;
+  // The same write would fail for ever. The database's words may quote its schema, so only the log has them.
+  log_.warning("push",
+               "mutator \"" + mutator_ + "\" met a constraint of table \"" + table.name + "\": " + error.message);
+  refuse(std::string(kConstraintViolated),
+         "table \"" + table.name + "\": the write breaks a constraint of the server's database");
 }
 
 void MutationRunner::fail_usage(std::string message) {
@@ -160,7 +171,7 @@ std::vector<Row> MutationRunner::find(const QuerySpec& query, Scope scope) {
 bool MutationRunner::write_insert(std::size_t index, const TableDef& table, const Row& row) {
   const auto inserted = transaction_.insert(table, row);
   if (!inserted) {
-    fail(inserted.error());
+    fail_write(table, inserted.error());
     return false;
   }
   if (*inserted) note_change(index, table, row[table.key_index()], "insert", nullptr, &row);
@@ -243,7 +254,7 @@ bool MutationRunner::write_update(std::size_t index, const TableDef& table, cons
   if (stopped() || written.empty()) return !stopped();
   const auto updated = transaction_.update(table, key, written);
   if (!updated) {
-    fail(updated.error());
+    fail_write(table, updated.error());
     return false;
   }
   note_change(index, table, key, "update", &before, &after);
@@ -263,7 +274,7 @@ bool MutationRunner::remove(const TableDef& table, const Value& key, Scope scope
   if (refuse_append_only(table)) return false;
   const auto removed = transaction_.remove(table, key);
   if (!removed) {
-    fail(removed.error());
+    fail_write(table, removed.error());
     return false;
   }
   note_change(*index, table, key, "remove", &*existing, nullptr);

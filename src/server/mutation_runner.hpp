@@ -72,6 +72,8 @@ class MutationRunner : public MutatorBackend {
   void refuse(std::string code, std::string message, int http_status = 422);
   void refuse_scope(const TableDef& table);
   void fail(Error error);
+  /// A constraint that says no refuses the mutation; every other error is the storage's.
+  void fail_write(const TableDef& table, Error error);
   std::optional<std::size_t> index_of(const TableDef& table);
   bool check_row(const TableDef& table, const Row& row);
   bool in_reach(std::size_t table, const Row& row, Scope scope);

@@ -63,6 +63,7 @@ PushHandler::Progress PushHandler::run(const Actor& actor, const protocol::PushR
   while (progress.handled.size() < all.size()) {
     const std::size_t done = progress.handled.size();
     auto batch = run_batch(actor, all.subspan(done, std::min(size, all.size() - done)), request.results, progress);
+    if (batch && batch->ended_by_constraint) continue;
     if (batch) {
       attempts = 0;
       std::move(batch->handled.begin(), batch->handled.end(), std::back_inserter(progress.handled));
@@ -86,11 +87,18 @@ Result<PushHandler::Batch> PushHandler::run_batch(const Actor& actor, Mutations 
                                                   Progress& progress) {
   auto opened = storage_.write(clock_.now());
   if (!opened) return tl::unexpected(std::move(opened.error()));
-  PushTransaction transaction(*domain_, **opened, actor, clock_, limits_, log_);
+  PushTransaction transaction(*domain_, **opened, actor, clock_, limits_, log_, progress.not_run);
   Batch batch;
   for (const protocol::PushMutation& mutation : mutations) {
     auto handled = transaction.handle(mutation);
-    if (!handled) return tl::unexpected(std::move(handled.error()));
+    if (!handled) {
+      Error& error = handled.error();
+      // What came before in the batch was lost with it and runs again; this one is refused then.
+      if (error.code == ErrorCode::constraint_violated)
+        batch.ended_by_constraint = progress.not_run.emplace(mutation.client_mutation_id, error.message).second;
+      if (batch.ended_by_constraint) return batch;
+      return tl::unexpected(std::move(error));
+    }
     batch.stopped = stops_request(*handled, with_results);
     batch.handled.push_back(std::move(*handled));
     if (batch.stopped) break;

@@ -45,10 +45,12 @@ class PushHandler {
     std::optional<Error> failure;  // the storage's; met by the mutation after the handled ones
     std::map<std::string, MutationId> sequences;
     std::optional<std::int64_t> clock_skew_ms;
+    NotRun not_run;
   };
   struct Batch {
     std::vector<HandledMutation> handled;
     bool stopped = false;
+    bool ended_by_constraint = false;  // nothing of it happened, and what ended it is now in Progress::not_run
   };
   Progress run(const Actor& actor, const protocol::PushRequest& request);
   Result<Batch> run_batch(const Actor& actor, Mutations mutations, bool with_results, Progress& progress);

@@ -303,6 +303,53 @@ TEST_F(Push, NothingOfASqlErrorOrAnExceptionReachesTheAnswer) {
   EXPECT_NE(log.find("no_such_column"), std::string::npos);
 }
 
+TEST_F(Push, AConstraintOfTheDatabaseRefusesTheMutationAndTheRestGoesOn) {
+  ASSERT_TRUE(world.storage->run_script(R"(
+    CREATE UNIQUE INDEX one_body ON notes (body);
+    CREATE TRIGGER no_shouting BEFORE INSERT ON notes WHEN new.body = 'LOUD' BEGIN SELECT RAISE(ABORT, 'too loud'); END;
+    CREATE TRIGGER keep BEFORE DELETE ON notes WHEN old.id = 'kept' BEGIN SELECT RAISE(FAIL, 'kept'); END;
+    CREATE TRIGGER lengths BEFORE UPDATE ON notes WHEN length(new.body) > 5 BEGIN SELECT RAISE(ABORT, 'long'); END)"));
+  const auto with_text = [](Sent sent, std::string text) {
+    sent.text = std::move(text);
+    return sent;
+  };
+  const Answer answer = world.push(
+      "u1", {with_text(note("m1", "kept", "c1", 1), "secret"), with_text(note("m2", "b", "c1", 2), "secret"),
+             with_text(note("m3", "c", "c1", 3), "LOUD"), with_name(note("m4", "kept", "c1", 4), "removeNote"),
+             with_text(with_name(note("m5", "kept", "c1", 5), "setNote"), "longer"),
+             with_text(note("m6", "d", "c1", 6), "fine")});
+  EXPECT_EQ(answer.statuses(),
+            "applied rejected:constraint_violated rejected:constraint_violated rejected:constraint_violated "
+            "rejected:constraint_violated applied");
+  EXPECT_EQ(answer.number_of("lastMutationId"), 6);
+  EXPECT_NE(answer.text.find("notes"), std::string::npos);
+  for (const char* inside : {"secret", "LOUD", "loud", "UNIQUE", "body"})
+    EXPECT_EQ(answer.text.find(inside), std::string::npos) << answer.text;
+  EXPECT_EQ(body_of("kept"), "\"secret\"");
+  EXPECT_EQ(body_of("b"), "");
+  EXPECT_EQ(body_of("d"), "\"fine\"");
+  // Recorded: told again, with and without `results`.
+  const Sent again = with_text(note("m2", "b", "c1", 2), "secret");
+  EXPECT_EQ(world.push("u1", {again}).statuses(), "rejected:constraint_violated");
+  const Answer plain = world.push_plain("u1", {again});
+  EXPECT_EQ(plain.status, 422);
+  EXPECT_EQ(plain.code(), "constraint_violated");
+}
+
+TEST_F(Push, ATriggerThatRollsTheTransactionBackRefusesItsMutationOnly) {
+  ASSERT_TRUE(world.storage->run_script(
+      "CREATE TRIGGER never BEFORE INSERT ON notes WHEN new.id LIKE 'never%' BEGIN SELECT RAISE(ROLLBACK, 'no'); END"));
+  const std::vector<Sent> sent = {note("m1", "a", "c1", 1), note("m2", "never-1", "c1", 2), note("m3", "b", "c1", 3),
+                                  note("m4", "never-2", "c1", 4), note("m5", "c", "c1", 5)};
+  const Answer answer = world.push("u1", sent);
+  EXPECT_EQ(answer.statuses(), "applied rejected:constraint_violated applied rejected:constraint_violated applied");
+  EXPECT_EQ(answer.number_of("lastMutationId"), 5);
+  EXPECT_EQ(body_of("a"), "\"hello\"");
+  EXPECT_EQ(body_of("c"), "\"hello\"");
+  EXPECT_EQ(world.push("u1", sent).statuses(),
+            "duplicate rejected:constraint_violated duplicate rejected:constraint_violated duplicate");
+}
+
 TEST_F(Push, WithoutResultsTheFirstFailureEndsTheRequestAndWhatCameBeforeStays) {
   const Answer plain = world.push_plain(
       "u1", {note("m1", "a", "c1", 1), with_name(note("m2", "b", "c1", 2), "addThenRefuse"), note("m3", "c", "c1", 3)});

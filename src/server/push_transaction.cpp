@@ -57,8 +57,15 @@ bool belongs_to(const ClientRecord& client, const Actor& actor) {
 }  // namespace
 
 PushTransaction::PushTransaction(const CompiledDomain& domain, storage::WriteTransaction& transaction,
-                                 const Actor& actor, Clock& clock, const Limits& limits, const Log& log)
-    : domain_(domain), transaction_(transaction), actor_(actor), clock_(clock), limits_(limits), log_(log) {}
+                                 const Actor& actor, Clock& clock, const Limits& limits, const Log& log,
+                                 const NotRun& not_run)
+    : domain_(domain),
+      transaction_(transaction),
+      actor_(actor),
+      clock_(clock),
+      limits_(limits),
+      log_(log),
+      not_run_(not_run) {}
 
 Result<HandledMutation> PushTransaction::handle(const PushMutation& mutation) {
   if (mutation.client_id && mutation.mutation_id) return handle_sequenced(mutation);
@@ -245,6 +252,11 @@ Result<PushTransaction::Decision> PushTransaction::run(const MutatorDef& mutator
     decision.http_status = 422;
     return decision;
   }
+  if (const auto it = not_run_.find(mutation.client_mutation_id); it != not_run_.end()) {
+    decision.outcome = reject(to_string(ErrorCode::constraint_violated), it->second);
+    decision.http_status = 422;
+    return decision;
+  }
   const MutatorDef::Values sent = *values;
   if (client) {
     if (auto resolved = resolve_ids(mutator, client->client_id, *values); !resolved)
@@ -257,7 +269,12 @@ Result<PushTransaction::Decision> PushTransaction::run(const MutatorDef& mutator
   if (!run) return tl::unexpected(run.error());
   const bool applied = run->outcome.is_done();
   if (!applied) {
-    if (auto undone = transaction_.rollback_to_savepoint(); !undone) return tl::unexpected(undone.error());
+    if (auto undone = transaction_.rollback_to_savepoint(); !undone) {
+      // The reason is told when the mutation is refused without being run again.
+      if (undone.error().code == ErrorCode::constraint_violated)
+        return failure(undone.error().code, run->outcome.message);
+      return tl::unexpected(undone.error());
+    }
   }
   if (auto closed = transaction_.release_savepoint(); !closed) return tl::unexpected(closed.error());
 

@@ -31,12 +31,17 @@ struct HandledMutation {
   std::optional<MutationId> last_mutation_id;  // of its client, where this actor may know it
 };
 
+/// Mutations whose run ends the whole transaction, as a trigger with RAISE(ROLLBACK) does: client mutation id → why.
+/// They are refused without being run, so that the others can be.
+using NotRun = std::map<std::string, std::string>;
+
 class PushTransaction {
  public:
   PushTransaction(const CompiledDomain& domain, storage::WriteTransaction& transaction, const Actor& actor,
-                  Clock& clock, const Limits& limits, const Log& log);
+                  Clock& clock, const Limits& limits, const Log& log, const NotRun& not_run);
 
-  /// Handles one mutation. An error is the storage's: nothing of this transaction happened, drop it.
+  /// Handles one mutation. An error is the storage's: nothing of this transaction happened, drop it. With
+  /// constraint_violated it was this mutation that ended the transaction, and it would do so again.
   Result<HandledMutation> handle(const protocol::PushMutation& mutation);
 
   /// Commits, when anything is to be kept: what was handled before leaves the database as it was.
@@ -76,6 +81,7 @@ class PushTransaction {
   Clock& clock_;
   const Limits& limits_;
   const Log& log_;
+  const NotRun& not_run_;
   struct Client {
     storage::ClientRecord record;
     bool changed = false;

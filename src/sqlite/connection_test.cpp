@@ -190,7 +190,7 @@ TEST(Connection, ResultCodesBecomeErrorsThatACallerCanReactTo) {
   EXPECT_EQ(error_code_of(SQLITE_IOERR_FSYNC), ErrorCode::io_error);
   EXPECT_EQ(error_code_of(SQLITE_FULL), ErrorCode::disk_full);
   EXPECT_EQ(error_code_of(SQLITE_TOOBIG), ErrorCode::invalid_args);
-  EXPECT_EQ(error_code_of(SQLITE_CONSTRAINT_NOTNULL), ErrorCode::internal);
+  EXPECT_EQ(error_code_of(SQLITE_CONSTRAINT_NOTNULL), ErrorCode::constraint_violated);
 }
 
 TEST(Connection, AnErrorSaysWhatWasWrongWithoutTheParameters) {

@@ -46,6 +46,8 @@ ErrorCode error_code_of(int code) {
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
       return ErrorCode::io_error;
+    case SQLITE_CONSTRAINT:
+      return ErrorCode::constraint_violated;
     case SQLITE_TOOBIG:
       return ErrorCode::invalid_args;
     default:

@@ -81,8 +81,9 @@ class SqliteStorage : public Storage {
     if (!transaction) return tl::unexpected(transaction.error());
     if (auto done = turn->connection().execute(std::string(sql)); !done) {
       // What SQLite calls an error of its caller is here one of whoever wrote the script.
-      const bool is_scripts = done.error().code == ErrorCode::internal;
-      return failure(is_scripts ? ErrorCode::usage : done.error().code,
+      const ErrorCode code = done.error().code;
+      const bool is_scripts = code == ErrorCode::internal || code == ErrorCode::constraint_violated;
+      return failure(is_scripts ? ErrorCode::usage : code,
                      fmt::format("the script failed and nothing of it was kept: {}", done.error().message));
     }
     if (!turn->connection().in_transaction())

@@ -62,7 +62,11 @@ class SqliteWriteTransaction : public WriteTransaction {
 
   Result<void> savepoint() override { return run("SAVEPOINT nizhal_mutation"); }
   Result<void> release_savepoint() override { return run("RELEASE nizhal_mutation"); }
-  Result<void> rollback_to_savepoint() override { return run("ROLLBACK TO nizhal_mutation"); }
+  Result<void> rollback_to_savepoint() override {
+    if (!connection_.in_transaction())
+      return failure(ErrorCode::constraint_violated, "a constraint or trigger rolled the whole transaction back");
+    return run("ROLLBACK TO nizhal_mutation");
+  }
 
   Result<std::optional<Row>> get(const TableDef& table, const Value& key) override {
     return sqlite::select_row(connection_, table, key);
