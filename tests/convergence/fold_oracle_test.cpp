@@ -3,11 +3,16 @@
 // on the same file (plain SQL in transactions, with savepoints rolled back) and pushes through the mutators.
 #include <gtest/gtest.h>
 
+#include <deque>
+
 #include <fmt/format.h>
 
 #include "base/test_seed.hpp"
+#include "domain/value_json.hpp"
 #include "examples/notes/notes.hpp"
+#include "protocol/pull.hpp"
 #include "tests/support/model_device.hpp"
+#include "tests/support/require.hpp"
 #include "tests/support/select_text.hpp"
 #include "tests/support/world.hpp"
 
@@ -127,6 +132,50 @@ void write_by_mutator(World& world, const std::vector<Actor>& actors, std::uint6
   ASSERT_EQ(response.status, 200) << response.body;
 }
 
+/// The device's engine fed with the same pages, now and then closed and opened again. The model device says what the
+/// protocol means, this one what the engine makes of it.
+class EngineDevice {
+ public:
+  EngineDevice(World& world, std::shared_ptr<const CompiledDomain> domain, Actor actor)
+      : world_(world), domain_(std::move(domain)), actor_(std::move(actor)), random_(1) {
+    open();
+  }
+  void open() {
+    store_.reset();
+    client::LocalStoreOptions options;
+    options.path = world_.dir.file("engine-" + actor_.user_id + ".db");
+    options.domain = domain_;
+    options.actor = actor_;
+    store_ = require(client::LocalStore::open(std::move(options), world_.clock, random_, Log{}), "open a device");
+  }
+  protocol::PullRequest next_pull(std::size_t limit) { return require(store_->next_pull(limit), "next pull"); }
+  bool take(const protocol::PullRequest& sent, const std::string& body) {
+    const auto page = require(protocol::decode_page(domain_->domain(), body), "decode a page");
+    return require(store_->apply_page(sent, page), "apply a page").complete;
+  }
+  std::map<std::string, std::string> rows() {
+    std::map<std::string, std::string> rows;
+    for (const auto& table : domain_->tables()) {
+      QuerySpec all;
+      all.table = table.get();
+      for (const Row& row : require(store_->query(all), "query")) {
+        std::string id, text;
+        append_value_json(id, table->key_column().type, row[table->key_index()]);
+        append_row_json(text, *table, row);
+        rows[table->name + "|" + id] = text;
+      }
+    }
+    return rows;
+  }
+
+ private:
+  World& world_;
+  std::shared_ptr<const CompiledDomain> domain_;
+  Actor actor_;
+  SeededRandom random_;
+  std::unique_ptr<client::LocalStore> store_;
+};
+
 struct Tally {
   std::uint64_t comparisons = 0, rows = 0, removals = 0, lost_buckets = 0, resets = 0, multi_page = 0;
 };
@@ -137,6 +186,9 @@ void run_history(std::uint64_t seed, Tally& tally) {
   const std::vector<Actor> actors{{"u0", "o0", ""}, {"u1", "o1", ""}, {"u2", "o2", ""}};
   std::vector<ModelDevice> devices;
   for (std::size_t i = 0; i < actors.size(); ++i) devices.emplace_back(notes_buckets);
+  const auto domain = require(CompiledDomain::compile(notes::domain()), "compile");
+  std::deque<EngineDevice> engines;
+  for (const Actor& actor : actors) engines.emplace_back(world, domain, actor);
   const std::uint64_t limits[] = {1, 2, 5, 12, 50};
   const std::uint64_t limit = limits[random.below(5)];
   std::uint64_t serial = 0;
@@ -151,20 +203,23 @@ void run_history(std::uint64_t seed, Tally& tally) {
     } else {
       const std::size_t who = random.below(devices.size());
       ModelDevice& device = devices[who];
-      const auto response =
-          world.post("/sync/pull", actors[who],
-                     fmt::format(R"({{"cursor":"{}","limit":{},"deviceId":"d{}"}})", device.cursor(), limit, who));
+      EngineDevice& engine = engines[who];
+      if (random.below(20) == 0) engine.open();
+      const protocol::PullRequest pull = engine.next_pull(limit);
+      const auto response = world.post("/sync/pull", actors[who], protocol::encode_pull_request(pull));
       ASSERT_EQ(response.status, 200) << response.body;
       if (random.below(6) == 0) continue;  // the reply is lost: the same cursor is asked again
       std::string problem;
       const bool complete = device.take(response.body, problem);
       ASSERT_EQ(problem, "") << "seed " << seed << " step " << step << "\n" << response.body;
+      ASSERT_EQ(engine.take(pull, response.body), complete);
       if (complete) {
         ++tally.comparisons;
         const auto expected = in_scope(world, actors[who]);
         tally.rows += expected.size();
         ASSERT_EQ(device.rows(), expected) << "seed " << seed << ", step " << step << ", device " << who << ", limit "
                                            << limit << "\nlast page: " << response.body;
+        ASSERT_EQ(engine.rows(), expected) << "the engine; seed " << seed << ", step " << step << ", device " << who;
       }
     }
     if (random.below(150) == 0) {
