@@ -125,7 +125,11 @@ Result<json::object> read_store(const std::string& path) {
   const auto is_store = file.query_integer(
       "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('nizhal_outbox', 'nizhal_undo')");
   if (!is_store) return tl::unexpected(is_store.error());
-  if (is_store->value_or(0) != 2) return no_store("");
+  if (is_store->value_or(0) != 2) {
+    const auto is_server = file.query_integer("SELECT 1 FROM sqlite_schema WHERE name = 'nizhal_state'");
+    if (!is_server) return tl::unexpected(is_server.error());
+    return no_store(*is_server ? " but a server's database" : " but a SQLite database of something else");
+  }
   // One snapshot, should the device write meanwhile.
   if (auto begun = file.execute("BEGIN"); !begun) return tl::unexpected(begun.error());
 

@@ -20,6 +20,7 @@ namespace {
 
 Result<void> open_file(StoreState& state) {
   sqlite::OpenOptions options;
+  options.check = check_is_store;
   options.full_sync = state.options.durability == Durability::Full;
   auto connection = sqlite::Connection::open(state.options.path, options);
   if (!connection) return tl::unexpected(connection.error());

@@ -1,6 +1,11 @@
 // The app's side of the store: mutate, queries, plain SQL, whose store it is, and app upgrades.
 #include "client/local_store.hpp"
 
+#include <sqlite3.h>
+
+#include <fstream>
+#include <iterator>
+
 #include "client/client_test_support.hpp"
 #include "sqlite/connection.hpp"
 
@@ -312,6 +317,40 @@ TEST_F(Upgrade, ARemovedRequiredColumnIsASchemaMismatchThatNamesIt) {
   ASSERT_FALSE(opened);
   EXPECT_EQ(opened.error().code, ErrorCode::schema_mismatch);
   EXPECT_NE(opened.error().message.find("\"colour\""), std::string::npos);
+}
+
+TEST_F(Upgrade, AFileThatIsNoStoreIsRefusedAndLeftAsItIs) {
+  const struct {
+    const char* sql;
+    const char* says;
+  } kCases[] = {
+      {"CREATE TABLE nizhal_state (epoch TEXT); CREATE TABLE nizhal_id_map (id TEXT)", "a server's database"},
+      {"CREATE TABLE birds (name TEXT)", "something else"},
+  };
+  for (const auto& one : kCases) {
+    SCOPED_TRACE(one.sql);
+    LocalStoreOptions options = device.options();
+    options.path = folder.file(new_id());
+    options.other_actor = OtherActor::Discard;
+    {
+      sqlite3* database = nullptr;
+      ASSERT_EQ(sqlite3_open(options.path.c_str(), &database), SQLITE_OK);
+      EXPECT_EQ(sqlite3_exec(database, one.sql, nullptr, nullptr, nullptr), SQLITE_OK);
+      sqlite3_close(database);
+    }
+    const auto bytes = [&] {
+      std::ifstream file(options.path, std::ios::binary);
+      return std::string(std::istreambuf_iterator<char>(file), {});
+    };
+    const std::string before = bytes();
+    SeededRandom random(2);
+    const auto opened = LocalStore::open(options, clock, random, Log());
+    ASSERT_FALSE(opened);
+    EXPECT_EQ(opened.error().code, ErrorCode::schema_mismatch);
+    EXPECT_NE(opened.error().message.find(one.says), std::string::npos) << opened.error().message;
+    EXPECT_NE(opened.error().message.find(options.path), std::string::npos) << opened.error().message;
+    EXPECT_EQ(bytes(), before);
+  }
 }
 
 TEST_F(Upgrade, AnotherDomainsFileIsRefused) {

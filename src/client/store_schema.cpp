@@ -161,6 +161,18 @@ Row fill_required(const TableDef& table, Row row) {
   return row;
 }
 
+Result<void> check_is_store(sqlite::Connection& connection) {
+  auto kind = connection.query_text(
+      "SELECT CASE WHEN sum(name = 'nizhal_outbox') > 0 OR count(*) = 0 THEN 'store' "
+      "WHEN sum(name = 'nizhal_state') > 0 THEN 'server' ELSE 'other' END FROM sqlite_schema");
+  if (!kind) return tl::unexpected(kind.error());
+  if (**kind == "store") return {};
+  return failure(ErrorCode::schema_mismatch,
+                 fmt::format("this file is {}, not a device's store, and was left as it is; name the store's own file, "
+                             "or one that does not exist yet",
+                             **kind == "server" ? "a server's database" : "a SQLite database of something else"));
+}
+
 Result<void> prepare_control_tables(StoreState& state) {
   // A file that is only read here must not be written: an open that finds everything in place changes nothing.
   auto exists = state.connection->query_integer("SELECT 1 FROM sqlite_master WHERE name = 'nizhal_id_map'");

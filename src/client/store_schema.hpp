@@ -16,6 +16,8 @@
 
 namespace nizhal::client {
 
+/// Refuses a file that belongs to something else than a device: nothing of it has been written yet.
+[[nodiscard]] Result<void> check_is_store(sqlite::Connection& connection);
 /// Creates what is missing. Errors: schema_mismatch, naming what changed and what to do; the storage's.
 [[nodiscard]] Result<void> prepare_control_tables(StoreState& state);
 [[nodiscard]] Result<void> prepare_app_tables(StoreState& state);

@@ -54,6 +54,9 @@ Result<void> configure(Connection& connection, const OpenOptions& options) {
     return tl::unexpected(connection.last_error("adding the collation of numerics"));
   // A first read shows whether the file is a database at all.
   if (auto read = connection.query_integer("PRAGMA schema_version"); !read) return tl::unexpected(read.error());
+  if (options.check != nullptr) {
+    if (auto checked = options.check(connection); !checked) return checked;
+  }
   if (!options.read_only) {
     if (auto wal = use_wal(connection, options); !wal) return wal;
   }

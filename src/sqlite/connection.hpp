@@ -77,6 +77,8 @@ struct OpenOptions {
   bool create = true;
   int busy_timeout_ms = 5000;
   bool full_sync = false;  // synchronous=FULL; else NORMAL
+  /// Asked before anything is written, the journal mode included; its error ends the opening.
+  Result<void> (*check)(Connection& connection) = nullptr;
 };
 
 class Connection {

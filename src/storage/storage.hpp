@@ -136,7 +136,8 @@ class WriteTransaction {
   virtual Version version() const = 0;
 
   /// Savepoints nest; the version survives a rollback to one. As in SQL a savepoint stays open after a rollback to it,
-  /// until it is released.
+  /// until it is released. A rollback to one fails with constraint_violated when a constraint or trigger of the
+  /// database has rolled the whole transaction back: it can then only be dropped.
   virtual Result<void> savepoint() = 0;
   virtual Result<void> release_savepoint() = 0;
   virtual Result<void> rollback_to_savepoint() = 0;

@@ -1,10 +1,12 @@
 // The binary as people and scripts call it: answers on standard output, reasons on standard error, exit codes.
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sqlite3.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <string>
@@ -112,6 +114,41 @@ TEST(Cli, WhatCannotBeUsedIsExitFourAndNamed) {
        })
     expect_refused(call);
   EXPECT_FALSE(std::filesystem::exists(none));
+}
+
+TEST(Cli, AFileOfSomethingElseIsNamedAndLeftAsItIs) {
+  const TempDir directory;
+  const std::string server = directory.file("server.db"), other = directory.file("other.db");
+  const std::string notes = domain_library("notes"), ledger = domain_library("ledger");
+  {
+    ServerProcess process("notes", server);
+    ASSERT_FALSE(process.url().empty()) << process.why();
+    process.terminate();
+  }
+  {
+    // Plain SQLite, in the journal mode that a file has unless somebody says otherwise.
+    sqlite3* database = nullptr;
+    ASSERT_EQ(sqlite3_open(other.c_str(), &database), SQLITE_OK);
+    EXPECT_EQ(sqlite3_exec(database, "CREATE TABLE birds (id)", nullptr, nullptr, nullptr), SQLITE_OK);
+    sqlite3_close(database);
+  }
+  const auto bytes = [](const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  const std::string server_before = bytes(server), other_before = bytes(other);
+  const std::string token = make_token("u1", "o1");
+  for (const Call& call : std::vector<Call>{
+           {{"serve", "--domain", ledger, "--db", "sqlite:" + server, "--listen", "127.0.0.1:0"}, 3, "\"notes\""},
+           {{"gc", "--domain", ledger, "--db", "sqlite:" + server}, 3, "\"ledger\""},
+           {{"client", "--domain", notes, "--store", server, "--token", token, "status"}, 3, "a server's database"},
+           {{"client", "--domain", notes, "--store", other, "--token", token, "status"}, 3, "something else"},
+           {{"inspect", server}, 4, "a server's database"},
+           {{"inspect", other}, 4, "something else"},
+       })
+    expect_refused(call);
+  EXPECT_EQ(bytes(server), server_before);
+  EXPECT_EQ(bytes(other), other_before);
 }
 
 TEST(Cli, ALibraryOfAnotherAbiIsRefusedWithBothNumbers) {
