@@ -3,11 +3,16 @@
 #pragma once
 
 #include <compare>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
 
 namespace nizhal {
+
+/// The longest text of a `numeric` value: more digits are no amount of anything, and databases have bounds of their
+/// own.
+inline constexpr std::size_t kDecimalBytesMax = 1'000;
 
 /// `-12.50`: a sign only when negative and not zero, at least one digit before the point, no needless leading zeros, no
 /// exponent; the scale stays as given. Takes also `+1`, `.5`, `5.`, `007` and exponents up to ±1000 ("1.5e3" is

@@ -15,11 +15,9 @@ namespace nizhal {
 
 namespace {
 
-constexpr std::size_t kDepthMax = 64;
-
-json::parse_options strict_options() {
+json::parse_options strict_options(std::size_t depth_max) {
   json::parse_options options;
-  options.max_depth = kDepthMax;
+  options.max_depth = depth_max;
   return options;
 }
 
@@ -272,7 +270,7 @@ void append_escaped(std::string& out, std::string_view text) {
 }  // namespace
 
 Result<json::value> parse_json(std::string_view text) {
-  json::basic_parser<ValueHandler> parser(strict_options());
+  json::basic_parser<ValueHandler> parser(strict_options(kJsonDepthMax));
   json::error_code error;
   const std::size_t consumed = run_parser(parser, text, error);
   if (error)
@@ -280,8 +278,8 @@ Result<json::value> parse_json(std::string_view text) {
   return parser.handler().release();
 }
 
-bool is_json(std::string_view text) {
-  json::basic_parser<NullHandler> parser(strict_options());
+bool is_json(std::string_view text, std::size_t depth_max) {
+  json::basic_parser<NullHandler> parser(strict_options(depth_max));
   json::error_code error;
   run_parser(parser, text, error);
   return !error;

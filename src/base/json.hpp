@@ -18,8 +18,13 @@ namespace json = boost::json;
 /// Strict JSON, UTF-8 checked, at most 64 levels deep. The error says where: "invalid JSON at byte 17: …".
 Result<json::value> parse_json(std::string_view text);
 
+inline constexpr std::size_t kJsonDepthMax = 64;
+/// A value of a `json` column or argument is bounded more tightly, so that whatever was stored still fits into a
+/// message around it.
+inline constexpr std::size_t kJsonValueDepthMax = 48;
+
 /// The same check without building the value.
-bool is_json(std::string_view text);
+bool is_json(std::string_view text, std::size_t depth_max = kJsonDepthMax);
 
 /// Compact, members in their order.
 std::string to_text(const json::value& value);

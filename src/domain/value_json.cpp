@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -16,8 +17,6 @@
 namespace nizhal {
 namespace {
 
-// More digits are no amount of anything, and databases have bounds of their own.
-constexpr std::size_t kNumericBytesMax = 1'000;
 // Years 0000 to 9999, in which ISO 8601 text has its fixed width.
 constexpr std::int64_t kMillisecondsMin = -62'167'219'200'000;
 constexpr std::int64_t kMillisecondsMax = 253'402'300'799'999;
@@ -45,9 +44,9 @@ bool is_date(std::string_view text) {
 }
 
 std::optional<std::string> numeric_from_text(std::string_view text) {
-  if (text.size() > kNumericBytesMax) return std::nullopt;
+  if (text.size() > kDecimalBytesMax) return std::nullopt;
   auto canonical = canonical_decimal(text);
-  if (canonical && canonical->size() > kNumericBytesMax) return std::nullopt;
+  if (canonical && canonical->size() > kDecimalBytesMax) return std::nullopt;
   return canonical;
 }
 
@@ -85,6 +84,19 @@ constexpr const char* kMustBeNumeric = "must be a decimal number, as a string of
 constexpr const char* kMustBeTimestamp = "must be a time, ISO 8601 or epoch milliseconds, in the years 0000 to 9999";
 constexpr const char* kMustBeDate = "must be a date such as \"2026-01-02\"";
 constexpr const char* kMustBeBlob = "must be base64 with padding";
+constexpr const char* kMustBeShallow = "must not be nested deeper than 48 levels";
+static_assert(kJsonValueDepthMax == 48);
+
+bool is_within_depth(const json::value& value, std::size_t levels) {
+  if (const auto* array = value.if_array())
+    return levels > 0 && std::all_of(array->begin(), array->end(),
+                                     [levels](const json::value& item) { return is_within_depth(item, levels - 1); });
+  if (const auto* object = value.if_object())
+    return levels > 0 && std::all_of(object->begin(), object->end(), [levels](const json::key_value_pair& member) {
+             return is_within_depth(member.value(), levels - 1);
+           });
+  return true;
+}
 
 std::optional<std::string_view> as_text(const json::value& value) {
   const auto* text = value.if_string();
@@ -206,6 +218,7 @@ Result<Value> value_from_json(ColumnType type, const json::value& value) {
       if (!text || !is_date(*text)) return wrong(kMustBeDate);
       return Value(std::string(*text));
     case ColumnType::json:
+      if (!is_within_depth(value, kJsonValueDepthMax)) return wrong(kMustBeShallow);
       return Value(to_text(value));
     case ColumnType::blob:
     case ColumnType::crdt_text:
@@ -291,7 +304,7 @@ bool check_value(const ColumnDef& column, const Value& value, std::string* why) 
     case ColumnType::date:
       return (text && is_date(*text)) || no(kMustBeDate);
     case ColumnType::json:
-      return (text && parse_json(*text)) || no("must be one valid JSON value");
+      return (text && is_json(*text, kJsonValueDepthMax)) || no("must be one valid JSON value, at most 48 levels deep");
     case ColumnType::blob:
     case ColumnType::crdt_text:
     case ColumnType::crdt_map:

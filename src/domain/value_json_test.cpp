@@ -41,6 +41,21 @@ TEST(ValueJson, EachTypeHasTheFormOfTheProtocol) {
   EXPECT_EQ(written(ColumnType::text, Value{}), "null");
 }
 
+TEST(ValueJson, AJsonValueIsShallowerThanTheMessagesThatCarryIt) {
+  const auto nested = [](std::size_t depth) {
+    std::string out = "0";
+    for (std::size_t i = 0; i < depth; ++i) out = i % 2 == 0 ? "[" + out + "]" : "{\"k\":" + out + "}";
+    return out;
+  };
+  const ColumnDef column{"meta", ColumnType::json, false, std::nullopt};
+  for (const std::size_t depth : {std::size_t{0}, std::size_t{1}, kJsonValueDepthMax}) {
+    EXPECT_EQ(read(ColumnType::json, nested(depth)), Value(nested(depth))) << depth;
+    EXPECT_TRUE(check_value(column, Value(nested(depth)), nullptr)) << depth;
+  }
+  EXPECT_FALSE(read(ColumnType::json, nested(kJsonValueDepthMax + 1)));
+  EXPECT_FALSE(check_value(column, Value(nested(kJsonValueDepthMax + 1)), nullptr));
+}
+
 TEST(ValueJson, AValueOfTheWrongAlternativeIsWrittenAsNull) {
   EXPECT_EQ(written(ColumnType::text, whole(1)), "null");
   EXPECT_EQ(written(ColumnType::bigint, text("1")), "null");
@@ -246,7 +261,7 @@ TEST(CheckValue, SaysWhatIsWrong) {
   EXPECT_EQ(why(ColumnType::real, whole(1)), "must be a floating-point number (write 1.0, not 1)");
   EXPECT_EQ(why(ColumnType::uuid, text("0C9B6A52-1111-4222-8333-444455556666")), "must be a UUID in lower case");
   EXPECT_EQ(why(ColumnType::numeric, text("01")), "must be a decimal number without leading zeros or negative zero");
-  EXPECT_EQ(why(ColumnType::json, text("{")), "must be one valid JSON value");
+  EXPECT_EQ(why(ColumnType::json, text("{")), "must be one valid JSON value, at most 48 levels deep");
   EXPECT_EQ(why(ColumnType::blob, text("AQ==")), "must be bytes");
   EXPECT_EQ(why(ColumnType::timestamp, whole(253'402'300'800'000'000)), "must be a time in the years 0000 to 9999");
   EXPECT_TRUE(check_value({"c", ColumnType::date, true, std::nullopt}, Value{}, nullptr));

@@ -195,8 +195,10 @@ Value Statement::value(int column, ColumnType type) const {
   const int stored = sqlite3_column_type(statement_, column);
   if (stored == SQLITE_NULL) return {};
   switch (type) {
-    case ColumnType::text:
-      return to_utf8(text(column));
+    case ColumnType::text: {
+      const auto characters = text(column);
+      return characters.find('\0') == std::string_view::npos ? Value(to_utf8(characters)) : Value();
+    }
     case ColumnType::uuid: {
       const auto uuid = text(column);
       return is_uuid(uuid) ? Value(lower_hex(uuid)) : Value();
@@ -223,7 +225,7 @@ Value Statement::value(int column, ColumnType type) const {
     }
     case ColumnType::numeric: {
       auto decimal = canonical_decimal(stored == SQLITE_FLOAT ? shortest(real(column)) : std::string(text(column)));
-      return decimal ? Value(std::move(*decimal)) : Value();
+      return decimal && decimal->size() <= kDecimalBytesMax ? Value(std::move(*decimal)) : Value();
     }
     case ColumnType::timestamp: {
       const auto time = read_timestamp(text(column));
@@ -235,7 +237,7 @@ Value Statement::value(int column, ColumnType type) const {
     }
     case ColumnType::json: {
       const auto document = text(column);
-      return is_json(document) ? Value(std::string(document)) : Value();
+      return is_json(document, kJsonValueDepthMax) ? Value(std::string(document)) : Value();
     }
     case ColumnType::blob:
     case ColumnType::crdt_text:

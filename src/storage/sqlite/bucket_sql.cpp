@@ -79,8 +79,7 @@ std::string values_sql(std::string_view row, const TableDef& table, const std::v
     const ColumnDef& column = table.columns[index];
     if (!text.empty()) text += " AND ";
     text += readable_sql(row, column);
-    if (column.type == ColumnType::text || column.type == ColumnType::uuid)
-      text += fmt::format(" AND {0} <> '' AND instr({0}, char(0)) = 0", column_sql(row, name));
+    if (column.type == ColumnType::text) text += fmt::format(" AND {} <> ''", column_sql(row, name));
   }
   return text.empty() ? "1" : text;
 }
@@ -142,11 +141,13 @@ std::string readable_sql(std::string_view row, const ColumnDef& column) {
   const std::string name = column_sql(row, column.name);
   switch (column.type) {
     case ColumnType::text:
-      break;
+      return fmt::format("(typeof({0}) = 'text' AND instr({0}, char(0)) = 0)", name);
     case ColumnType::uuid:
       // Lower case only, as the engine writes them: keys and buckets are compared as bytes.
       return fmt::format(
-          "(typeof({0}) = 'text' AND {0} LIKE '________-____-____-____-____________' AND {0} NOT GLOB '*[^-0-9a-f]*')",
+          "(typeof({0}) = 'text' AND instr({0}, char(0)) = 0 AND {0} LIKE '________-____-____-____-____________' AND "
+          "{0} "
+          "NOT GLOB '*[^-0-9a-f]*')",
           name);
     case ColumnType::integer:
       return fmt::format("(typeof({0}) = 'integer' AND {0} BETWEEN -2147483648 AND 2147483647)", name);

@@ -149,6 +149,14 @@ TEST_F(Triggers, RecursiveTriggersChangeNothing) {
   EXPECT_FALSE(db.removals("team:a", before).empty());
 }
 
+TEST_F(Triggers, AKeyWithNulIsInNoBucketAndABodyWithNulIsNull) {
+  db.other->run(
+      "INSERT INTO notes (id, owner_id, body) VALUES ('a' || char(0), 'o1', 'x'), ('n1', 'o1', 'y' || char(0))");
+  EXPECT_EQ(db.rows("o1"), Names{"notes/n1"});
+  db.other->run("DELETE FROM notes WHERE id <> 'n1'");
+  EXPECT_TRUE(db.removals("o1").empty());
+}
+
 TEST_F(Triggers, ValuesThatWouldMakeAKeyOfAnotherPrefixAreInNoBucket) {
   db.other->run(
       "INSERT INTO notes (id, owner_id, body) VALUES ('n1', 'team:a', 'x'), ('n2', '', 'y'), ('n3', 'team', '')");
