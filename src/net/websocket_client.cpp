@@ -62,7 +62,8 @@ asio::awaitable<std::string> listen(std::shared_ptr<Session> session,
         websocket::stream_base::decorator([bearer = "Bearer " + token](websocket::request_type& request) {
           request.set(http::field::authorization, bearer);
         }));
-  session->hang_up = [socket] { socket->async_close(websocket::close_code::normal, [socket](error_code) {}); };
+  // A stream takes no close frame while its handshake writes and reads: until then the connection is dropped.
+  session->hang_up = [socket] { beast::get_lowest_layer(*socket).close(); };
 
   error_code error;
   websocket::response_type answer;
@@ -72,6 +73,7 @@ asio::awaitable<std::string> listen(std::shared_ptr<Session> session,
     co_return fmt::format("the server answered {} ({})", answer.result_int(), options.server.endpoint());
   if (error) co_return describe(error, options.server);
   if (!session->is_live) co_return std::string();
+  session->hang_up = [socket] { socket->async_close(websocket::close_code::normal, [socket](error_code) {}); };
   session->events.opened();
 
   beast::flat_buffer buffer;

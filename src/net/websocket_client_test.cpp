@@ -128,6 +128,25 @@ TEST(WebSocketClient, AfterClosingNoEventComesAndTheServerIsTold) {
   EXPECT_EQ(client.next(), "opened");
 }
 
+TEST(WebSocketClient, ItCanBeClosedWhileTheUpgradeIsUnderWay) {
+  FakeService service;
+  Gate release;
+  Mailbox<bool> asked;
+  service.may_stream = [&](const auto&) {
+    asked.put(true);
+    return release.wait();
+  };
+  TestServer server(service);
+  ClientThread client(server.port());
+  client.open();
+  ASSERT_TRUE(asked.take());
+  client.close();
+  client.open();
+  ASSERT_TRUE(asked.take());
+  release.open();
+  EXPECT_EQ(client.next(), "opened");  // and nothing of the first
+}
+
 TEST(WebSocketClient, OpeningAgainReplacesTheSocket) {
   FakeService service;
   TestServer server(service);
