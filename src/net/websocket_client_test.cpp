@@ -91,6 +91,32 @@ TEST(WebSocketClient, AServerThatGoesAwayIsNoticed) {
   EXPECT_NE(client.next().find("connection refused"), std::string::npos);
 }
 
+TEST(WebSocketClient, CanBeClosedAtAnyStepOfConnecting) {
+  FakeService service;
+  TestServer server(service);
+  bool was_opened = false;
+  int steps_max = 0;
+  while (!was_opened) {
+    boost::asio::io_context io;
+    ClientNetOptions options;
+    options.server = *parse_url("http://127.0.0.1:" + std::to_string(server.port()));
+    bool was_told = false;
+    {
+      WebSocketClient client(io, options,
+                             WebSocketEvents{.opened = [&] { was_opened = true; },
+                                             .frame = [](std::string_view) {},
+                                             .closed = [&](const std::string&) { was_told = true; }});
+      client.open("/sync/stream?bucket=a", "t");
+      for (int step = 0; step < steps_max && !was_opened; ++step) ASSERT_EQ(io.run_one_for(kDeadline), 1U);
+    }
+    io.run_for(kDeadline);
+    EXPECT_TRUE(io.stopped()) << "something is still under way after a close at step " << steps_max;
+    EXPECT_FALSE(was_told) << "whoever closed it need not be told";
+    ++steps_max;
+  }
+  EXPECT_GT(steps_max, 3);
+}
+
 TEST(WebSocketClient, AServerThatNeverAnswersTheUpgradeIsGivenUp) {
   FakeService service;
   Gate release;
