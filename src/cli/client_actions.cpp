@@ -107,8 +107,11 @@ int client_sync(const Globals& globals, Store& store, std::chrono::milliseconds 
   const auto report = store.sync_now(timeout);
   if (!report) {
     const StoreStatus status = store.status();
-    return fail("client sync", report.error().code == ErrorCode::identity_mismatch ? kUsage : kUnusable,
-                fmt::format("{}; {} kept in the store", report.error().message,
+    if (report.error().code == ErrorCode::identity_mismatch) return fail("client sync", report.error());
+    const std::string_view hint =
+        report.error().code == ErrorCode::unauthorized ? "; give a fresh token with --token or NIZHAL_TOKEN" : "";
+    return fail("client sync", kUnusable,
+                fmt::format("{}{}; {} kept in the store", report.error().message, hint,
                             status.pending == 1 ? "1 pending mutation is"
                                                 : fmt::format("{} pending mutations are", status.pending)));
   }

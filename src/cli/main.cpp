@@ -67,6 +67,7 @@ int run(int count, char** words) {
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
   app.add_option("--log-format", globals.log.format, "How it is logged: text, json")
       ->check(CLI::IsMember({"text", "json"}));
+  app.set_version_flag("--version", version_line(), "Print the version and exit");
   app.require_subcommand(1);
   app.footer(
       "NIZHAL_JWT_SECRET, NIZHAL_DB, NIZHAL_TOKEN and NIZHAL_ADMIN_PASSWORD come from the environment, each also\n"
@@ -89,6 +90,9 @@ int run(int count, char** words) {
     app.parse(count, words);
   } catch (const CLI::CallForHelp&) {
     fmt::print("{}", app.help());
+    return kDone;
+  } catch (const CLI::CallForVersion&) {
+    print_line(version_line());
     return kDone;
   } catch (const CLI::ParseError& error) {
     return report_wrong_usage(app, error, count, words);

@@ -103,7 +103,11 @@ ExitCode exit_code(ErrorCode code) {
   }
 }
 
-int fail(std::string_view what, const Error& error) { return fail(what, exit_code(error.code), error.message); }
+int fail(std::string_view what, const Error& error) {
+  // Another actor's token is the one mistake of usage that a script may want to tell from the others.
+  const std::string_view word = error.code == ErrorCode::identity_mismatch ? "identity_mismatch: " : "";
+  return fail(what, exit_code(error.code), fmt::format("{}{}", word, error.message));
+}
 
 int fail(std::string_view what, ExitCode code, std::string_view message) {
   while (message.ends_with('\n')) message.remove_suffix(1);

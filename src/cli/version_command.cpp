@@ -17,6 +17,10 @@ namespace {
 constexpr int kWireProtocol = 1;
 }
 
+std::string version_line() {
+  return fmt::format("nizhal {} (wire protocol {}, domain ABI {})", NIZHAL_VERSION, kWireProtocol, kDomainAbi);
+}
+
 const CLI::App* find_command(const CLI::App& app, const std::string& name) {
   const auto found = app.get_subcommands([&](const CLI::App* command) { return command->get_name() == name; });
   return found.empty() ? nullptr : found.front();
@@ -30,8 +34,7 @@ void add_version_command(const Commands& commands) {
       if (globals.json) {
         print_json(json::object{{"version", NIZHAL_VERSION}, {"protocol", kWireProtocol}, {"domainAbi", kDomainAbi}});
       } else {
-        print_line(
-            fmt::format("nizhal {} (wire protocol {}, domain ABI {})", NIZHAL_VERSION, kWireProtocol, kDomainAbi));
+        print_line(version_line());
       }
       return kDone;
     };

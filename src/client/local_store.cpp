@@ -39,8 +39,8 @@ Result<void> settle_identity(StoreState& state) {
   if (state.options.other_actor == OtherActor::Refuse)
     return failure(
         ErrorCode::identity_mismatch,
-        fmt::format("\"{}\" belongs to {}, not to {}; open another file, or say that it may be archived or "
-                    "discarded",
+        fmt::format("\"{}\" belongs to {}, not to {}; open another file, or let StoreOptions::other_actor archive "
+                    "or discard it",
                     state.options.path, identity::describe(state.actor), identity::describe(state.options.actor)));
   // Closing the last connection writes everything into the one file.
   state.meta.reset();

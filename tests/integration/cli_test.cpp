@@ -194,6 +194,7 @@ TEST(Cli, SecretsComeFromTheEnvironmentOrAFileAndAreNeverShown) {
 TEST(Cli, JsonWorksBeforeAndAfterTheCommand) {
   EXPECT_EQ(nizhal({"--json", "version"}).out, nizhal({"version", "--json"}).out);
   EXPECT_EQ(number_in(answer_of(nizhal({"version", "--json"})), "domainAbi"), 1);
+  EXPECT_EQ(nizhal({"--version"}).out, nizhal({"version"}).out);
   EXPECT_EQ(nizhal({"help"}).status.code, 0);
   EXPECT_EQ(nizhal({"client", "sync", "--help"}).status.code, 0);
 }
@@ -318,7 +319,9 @@ TEST_F(CliWithServer, TheStoreRemembersItsActorAndServer) {
   a.token.clear();
   answer_of(a.run({"mutate", "addNote", R"({"id":"n1","body":"x"})", "--json"}));
   EXPECT_EQ(string_member(answer_of(a.run({"status", "--json"})), "server"), server_.url());
-  EXPECT_EQ(a.run({"sync"}).status.code, 4) << "no token: the server cannot take it";
+  const Finished without_token = a.run({"sync"});
+  EXPECT_EQ(without_token.status.code, 4) << "no token: the server cannot take it";
+  EXPECT_NE(without_token.err.find("--token"), std::string::npos) << without_token.err;
   a.token = make_token("u1", "o1", "0s");
   answer_of(a.run({"mutate", "addNote", R"({"id":"n2","body":"an expired token is enough"})", "--json"}));
   EXPECT_EQ(a.run({"sync"}).status.code, 4);
@@ -328,6 +331,7 @@ TEST_F(CliWithServer, TheStoreRemembersItsActorAndServer) {
   const Finished stranger = a.run({"query", "SELECT * FROM notes"});
   EXPECT_EQ(stranger.status.code, 2);
   EXPECT_EQ(stranger.out, "");
+  EXPECT_NE(stranger.err.find("identity_mismatch"), std::string::npos) << stranger.err;
 }
 
 TEST_F(CliWithServer, LinesOfStandardInputAreAcknowledgedOneByOne) {
