@@ -41,28 +41,6 @@ std::string sortable(Dialect dialect, const ColumnDef& column) {
   return name;
 }
 
-const char* comparison_operator(Comparison comparison) {
-  switch (comparison) {
-    case Comparison::eq:
-      return "=";
-    case Comparison::ne:
-      return "<>";
-    case Comparison::lt:
-      return "<";
-    case Comparison::le:
-      return "<=";
-    case Comparison::gt:
-      return ">";
-    case Comparison::ge:
-      return ">=";
-    case Comparison::is_null:
-      return "IS NULL";
-    case Comparison::is_not_null:
-      return "IS NOT NULL";
-  }
-  return "";
-}
-
 /// Parameters of 32-bit columns go as 64 bits, so that an operand out of range compares and does not fail.
 ColumnType parameter_type(ColumnType type) { return type == ColumnType::integer ? ColumnType::bigint : type; }
 
@@ -75,7 +53,7 @@ Result<std::string> condition_sql(Dialect dialect, const TableDef& table, const 
                                table.name, condition.column));
   }
   const ColumnDef& column = table.columns[index];
-  const char* comparison = comparison_operator(condition.comparison);
+  const char* comparison = comparison_sql(condition.comparison);
   if (condition.comparison == Comparison::is_null || condition.comparison == Comparison::is_not_null)
     return fmt::format("{} {}", quote_identifier(column.name), comparison);
   if (!is_comparable(column.type)) {
@@ -142,6 +120,28 @@ std::string double_literal(Dialect dialect, double number) {
 }
 
 }  // namespace
+
+const char* comparison_sql(Comparison comparison) {
+  switch (comparison) {
+    case Comparison::eq:
+      return "=";
+    case Comparison::ne:
+      return "<>";
+    case Comparison::lt:
+      return "<";
+    case Comparison::le:
+      return "<=";
+    case Comparison::gt:
+      return ">";
+    case Comparison::ge:
+      return ">=";
+    case Comparison::is_null:
+      return "IS NULL";
+    case Comparison::is_not_null:
+      return "IS NOT NULL";
+  }
+  return "";
+}
 
 std::string quote_identifier(std::string_view name) { return quoted(name, '"'); }
 

@@ -31,6 +31,8 @@ struct SqlText {
 std::string quote_identifier(std::string_view name);
 /// `'text'`, with quotes doubled: for DDL and triggers, which take no parameters.
 std::string quote_text(std::string_view text);
+/// "=", "<>", …, "IS NOT NULL".
+const char* comparison_sql(Comparison comparison);
 /// A constant in DDL, as the dialect stores a value of that column type.
 std::string sql_literal(Dialect dialect, ColumnType type, const Value& value);
 /// `"a", "b", …`: the declared columns, each with `alias.` before it when an alias is given.

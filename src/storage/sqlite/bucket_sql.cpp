@@ -10,27 +10,6 @@ namespace {
 
 constexpr const char* kNever = "0";
 
-const char* operator_sql(Comparison comparison) {
-  switch (comparison) {
-    case Comparison::eq:
-      return "=";
-    case Comparison::ne:
-      return "<>";
-    case Comparison::lt:
-      return "<";
-    case Comparison::le:
-      return "<=";
-    case Comparison::gt:
-      return ">";
-    case Comparison::ge:
-      return ">=";
-    case Comparison::is_null:
-    case Comparison::is_not_null:
-      break;
-  }
-  return "IS";
-}
-
 /// Time as it is stored by the engine, so that text order is time order; other programs' forms to the millisecond.
 /// Null for what is no time.
 std::string instant_sql(const std::string& column) {
@@ -67,7 +46,7 @@ std::string condition_sql(std::string_view row, const TableDef& table, const Con
     left = fmt::format("CAST({} AS REAL)", left);
     right = fmt::format("CAST({} AS REAL)", literal);
   }
-  return fmt::format("({} AND {} {} {})", readable, left, operator_sql(condition.comparison), right);
+  return fmt::format("({} AND {} {} {})", readable, left, comparison_sql(condition.comparison), right);
 }
 
 /// All columns hold values that can be part of a bucket key.
