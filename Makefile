@@ -21,7 +21,9 @@ $(BUILD)/build.ninja: CMakePresets.json
 build: deps $(BUILD)/build.ninja ## build everything: build/release/bin/nizhal, build/release/lib/lib*_domain.so
 	@cmake --build $(BUILD) -j $(JOBS)
 
-run: build ## the demo: a server and two devices of the ledger example, step by step (ARGS=--once ends by itself)
+# Without the tests: whoever only wants to see it run need not wait for them to be built.
+run: deps $(BUILD)/build.ninja ## the demo: a server and two devices of the ledger example, step by step (ARGS=--once ends by itself)
+	@cmake --build $(BUILD) -j $(JOBS) --target nizhal notes_domain ledger_domain
 	@$(BIN)/nizhal demo $(ARGS)
 
 test: build ## build and run all tests
