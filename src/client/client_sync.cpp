@@ -204,7 +204,7 @@ struct ClientSync::State {
     // Only this sync had wanted the network.
     cancel_timers();
     close_socket();
-    set_status([this](StoreStatus& now) {
+    set_status([](StoreStatus& now) {
       now.syncing = false;
       if (now.connection == StoreStatus::Connection::online) now.connection = StoreStatus::Connection::offline;
     });
