@@ -3,7 +3,7 @@
 # that are missing. Asks for nothing; needs root or sudo only when something is missing.
 set -euo pipefail
 preset=${1:-release}
-packages=(g++ cmake ninja-build pkg-config libboost1.81-dev libboost-json1.81-dev libssl-dev libsqlite3-dev
+packages=(g++ cmake ninja-build pkg-config libboost1.81-dev libboost-json1.81-dev libssl-dev libsqlite3-dev libpq-dev
   libexpected-dev libfmt-dev libspdlog-dev libcli11-dev libtomlplusplus-dev libgtest-dev)
 case "$preset" in
   asan | tsan) packages+=(clang-22 libclang-rt-22-dev) ;;

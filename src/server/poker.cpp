@@ -54,7 +54,7 @@ Poker::Poker(storage::Storage& storage, Clock& clock, const Limits& limits, Log 
     : storage_(storage), clock_(clock), limits_(limits), log_(std::move(log)) {
   // What was there at the start is nobody's news. Unread, the first look pokes everybody: too often, never too seldom.
   if (const auto mark = storage_.change_mark()) {
-    last_seen_ = mark->last;
+    foreign_seen_ = mark->foreign;
     grants_seen_ = mark->grants;
   } else {
     log_.warning("poke", "could not read where the database stands: " + mark.error().message);
@@ -130,11 +130,6 @@ void Poker::frame(StreamId stream, std::string_view text) {
   if (too_many) peer->close(kPolicyViolation, "too many malformed frames");
 }
 
-void Poker::expect(Version version) {
-  const std::lock_guard lock(mutex_);
-  own_commits_.insert(version);
-}
-
 /// Brings the streams' buckets up to the mark, and adds the pokes that gains and losses call for.
 Result<void> Poker::refresh_grants(const storage::ChangeMark& mark, Pokes& pokes) {
   std::map<std::string, std::pair<Actor, std::set<std::string>>> actors;
@@ -208,15 +203,9 @@ void Poker::look() {
     log_.warning("poke", "could not look for commits: " + mark.error().message);
     return;
   }
-  {
-    const std::lock_guard lock(mutex_);
-    std::uint64_t own = 0;
-    for (auto it = own_commits_.begin(); it != own_commits_.end() && *it <= mark->last; it = own_commits_.erase(it))
-      if (!last_seen_ || *it > *last_seen_) ++own;
-    // Versions that this server did not write were somebody else's, or nobody's: looking once too often is harmless.
-    if (!last_seen_ || mark->last < *last_seen_ || number(mark->last) - number(*last_seen_) != own) poke_all_ = true;
-    last_seen_ = mark->last;
-  }
+  // Looking once too often is harmless.
+  if (foreign_seen_ != mark->foreign) poke_all_ = true;
+  foreign_seen_ = mark->foreign;
   Pokes pokes;
   if (const auto refreshed = refresh_grants(*mark, pokes); !refreshed) {
     log_.warning("poke", "could not read who may have what: " + refreshed.error().message);

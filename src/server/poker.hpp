@@ -43,7 +43,7 @@ class Poker {
     Timestamp expires;
     std::optional<std::set<std::string>> requested;
     std::set<std::string> granted;  // all of the actor's, as of `grants_mark`
-    Version grants_mark{};
+    std::uint64_t grants_mark = 0;
   };
   /// Reads the actor's buckets now. Blocks on storage.
   Result<Subscription> subscribe(const Actor& actor, Timestamp expires, std::optional<std::set<std::string>> requested);
@@ -53,8 +53,6 @@ class Poker {
   void close(StreamId stream);
   std::size_t streams() const;
 
-  /// A commit of this server, so that a look does not take it for somebody else's. Does not block.
-  void expect(Version version);
   /// Pokes what the commit changed. Blocks on storage.
   void after_commit(const CommitEffects& effects);
   /// Looks for commits of other programs, for changed grants and for expired credentials. Blocks on storage.
@@ -83,12 +81,11 @@ class Poker {
 
   // One look or poke at a time; taken before mutex_, never while it is held.
   std::mutex look_mutex_;
-  std::optional<Version> last_seen_;    // of ChangeMark::last
-  std::optional<Version> grants_seen_;  // of ChangeMark::grants; the streams' buckets are at least this new
-  bool poke_all_ = false;               // a poke could not be sent out: the next look pokes everything
+  std::optional<std::uint64_t> foreign_seen_;  // of ChangeMark::foreign
+  std::optional<std::uint64_t> grants_seen_;   // of ChangeMark::grants; the streams' buckets are at least this new
+  bool poke_all_ = false;                      // a poke could not be sent out: the next look pokes everything
 
   mutable std::mutex mutex_;
-  std::set<Version> own_commits_;
   std::uint64_t next_stream_ = 1;
   std::unordered_map<std::uint64_t, Stream> streams_;
   std::unordered_map<std::string, std::set<std::uint64_t>> subscribers_;  // bucket key → streams

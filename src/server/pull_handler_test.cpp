@@ -62,8 +62,11 @@ class ListedStorage : public storage::Storage {
  public:
   ListedSnapshot listed;
   Result<storage::ProvisionReport> provision() override { return storage::ProvisionReport{}; }
-  Result<std::unique_ptr<storage::Snapshot>> snapshot() override { return std::make_unique<ListedSnapshot>(listed); }
-  Result<std::unique_ptr<storage::WriteTransaction>> write(Timestamp) override {
+  Result<storage::Position> position() override { return listed.at; }
+  Result<std::unique_ptr<storage::Snapshot>> open_snapshot(const std::optional<storage::Position>&) override {
+    return std::make_unique<ListedSnapshot>(listed);
+  }
+  Result<std::unique_ptr<storage::WriteTransaction>> begin_write(Timestamp, const storage::WriteOptions&) override {
     ADD_FAILURE() << "a pull writes nothing";
     return failure(ErrorCode::internal, "no");
   }
@@ -71,6 +74,7 @@ class ListedStorage : public storage::Storage {
   Result<storage::GcReport> gc(Timestamp) override { return storage::GcReport{}; }
   Result<std::string> rotate_epoch() override { return std::string(); }
   Result<void> run_script(std::string_view) override { return {}; }
+  void interrupt() override {}
   std::string describe() const override { return "listed"; }
 };
 

@@ -89,7 +89,6 @@ struct ServerSync::State {
         admin(outside.storage, limits, outside.log, counters) {}
 
   void committed(const CommitEffects& effects) {
-    poker->expect(effects.version);
     // The work may still wait when this server is gone; what it would poke is gone then too.
     outside.executor.post([weak = std::weak_ptr<Poker>(poker), effects, log = outside.log] {
       const auto alive = weak.lock();

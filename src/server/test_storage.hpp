@@ -25,6 +25,7 @@ class FaultyTransaction : public storage::WriteTransaction {
   FaultyTransaction(std::unique_ptr<storage::WriteTransaction> inner, FaultPlan* plan)
       : inner_(std::move(inner)), plan_(plan) {}
   Version version() const override { return inner_->version(); }
+  storage::WriteMode retry_mode() const override { return inner_->retry_mode(); }
   Result<void> savepoint() override {
     return call<void>("savepoint", [&] { return inner_->savepoint(); });
   }
@@ -109,15 +110,17 @@ class FaultyStorage : public storage::Storage {
   std::size_t writes = 0, snapshots = 0;
 
   Result<storage::ProvisionReport> provision() override { return inner_->provision(); }
-  Result<std::unique_ptr<storage::Snapshot>> snapshot() override {
+  Result<storage::Position> position() override { return inner_->position(); }
+  Result<std::unique_ptr<storage::Snapshot>> open_snapshot(const std::optional<storage::Position>& settled) override {
     ++snapshots;
     if (const auto code = ask("snapshot")) return tl::unexpected(planned_error(*code));
-    return inner_->snapshot();
+    return inner_->open_snapshot(settled);
   }
-  Result<std::unique_ptr<storage::WriteTransaction>> write(Timestamp now) override {
+  Result<std::unique_ptr<storage::WriteTransaction>> begin_write(Timestamp now,
+                                                                 const storage::WriteOptions& options) override {
     ++writes;
     if (const auto code = ask("write")) return tl::unexpected(planned_error(*code));
-    auto opened = inner_->write(now);
+    auto opened = inner_->begin_write(now, options);
     if (!opened) return tl::unexpected(opened.error());
     return std::make_unique<FaultyTransaction>(std::move(*opened), &plan);
   }
@@ -128,6 +131,7 @@ class FaultyStorage : public storage::Storage {
   Result<storage::GcReport> gc(Timestamp before) override { return inner_->gc(before); }
   Result<std::string> rotate_epoch() override { return inner_->rotate_epoch(); }
   Result<void> run_script(std::string_view sql) override { return inner_->run_script(sql); }
+  void interrupt() override { inner_->interrupt(); }
   std::string describe() const override { return inner_->describe(); }
 
  private:

@@ -1,6 +1,6 @@
-// Server storage: what the server core needs from a database. SQLite is here; PostgreSQL follows behind the same
-// interface. A row's version, tombstones, exits and grants are kept by the database's own triggers, so writes of
-// other programs count too; the mutator path only writes rows.
+// Server storage: what the server core needs from a database, with embedded SQLite and PostgreSQL behind it. A row's
+// version, tombstones, exits and grants are kept by the database's own triggers, so writes of other programs count too;
+// the mutator path only writes rows.
 //
 // Threads: Storage is thread-safe. A Snapshot or WriteTransaction belongs to one thread at a time.
 // Errors: busy = nothing happened, try again; others are final. After any error a transaction can only be dropped.
@@ -129,11 +129,38 @@ class Snapshot {
 /// The actor's buckets as a filter on rows: a row passes when it is in one of them.
 using ScopeFilter = std::vector<Bucket>;
 
-/// A read-write transaction with one version. Dropping it rolls back.
+/// How a write transaction runs. Each mode costs more than the one before and can do more; a storage with a single
+/// writer does not tell them apart.
+enum class WriteMode {
+  /// Writes are sent without waiting for their answers: that one of them did not work is only told by a later call,
+  /// the commit at the latest, as `busy` with a retry_mode above this one.
+  pipelined,
+  /// Every write waits for its answer, so that a refusal is known to be this write's.
+  careful,
+  /// As careful; and what find() has read does not change until the end, as if transactions ran one after the other.
+  serializable,
+};
+
+/// What a push is going to ask its transaction for. A storage across a network reads it together with the beginning.
+struct PushIntent {
+  std::vector<std::string> client_ids;           // client()
+  std::vector<std::string> client_mutation_ids;  // mutation(actor, …)
+  Actor actor;                                   // grants()
+};
+
+struct WriteOptions {
+  WriteMode mode = WriteMode::careful;
+  const PushIntent* intent = nullptr;  // read during begin_write only
+};
+
+/// A read-write transaction with one version. Dropping it rolls back. get() holds the row that it found, and client()
+/// the client's record, until the end: nobody else changes them meanwhile.
 class WriteTransaction {
  public:
   virtual ~WriteTransaction() = default;
   virtual Version version() const = 0;
+  /// After a failure: the mode in which the same work should run next; the present one when it was not to blame.
+  virtual WriteMode retry_mode() const = 0;
 
   /// Savepoints nest; the version survives a rollback to one. As in SQL a savepoint stays open after a rollback to it,
   /// until it is released. A rollback to one fails with constraint_violated when a constraint or trigger of the
@@ -154,7 +181,7 @@ class WriteTransaction {
   virtual Result<std::int64_t> next_number(const TableDef& table, std::string_view number_column,
                                            std::string_view bucket_column, const Value& bucket) = 0;
 
-  /// The actor's buckets as of now inside this transaction, locked against concurrent revocation.
+  /// The actor's buckets as of now inside this transaction. None of them is revoked before its end.
   virtual Result<std::vector<Grant>> grants(const Actor& actor) = 0;
 
   virtual Result<std::optional<ClientRecord>> client(std::string_view client_id) = 0;
@@ -181,27 +208,40 @@ struct ProvisionReport {
   std::vector<std::string> changes;  // additive changes applied, one sentence each
 };
 
-/// A cheap look at whether anything was committed, by anyone.
+/// A cheap look at whether anything was committed, by anyone. A counter may move too often, never too seldom.
 struct ChangeMark {
-  Version last{};
-  Version grants{};  // last version that changed a grant
+  Version last{};             // no version above it has been handed out
+  std::uint64_t grants = 0;   // has moved after every commit that changed a grant
+  std::uint64_t foreign = 0;  // has moved after every commit of another program or instance; stays for our own
+  /// Writes of older clients are refused (S26); dotted numbers, empty when none was set by a breaking migration.
+  std::string min_client_version;
   bool operator==(const ChangeMark&) const = default;
 };
 
 class Storage {
  public:
   virtual ~Storage() = default;
-  /// Creates or additively extends the database for the domain; fails with schema_mismatch otherwise.
+  /// Creates an empty database for the domain; SQLite also extends one additively. Fails with schema_mismatch, naming
+  /// what differs and the command to run, otherwise.
   virtual Result<ProvisionReport> provision() = 0;
-  virtual Result<std::unique_ptr<Snapshot>> snapshot() = 0;
+  /// Where the database stands; what it is judged by is read after the call began, and calls at once share a read.
+  virtual Result<Position> position() = 0;
+  /// A snapshot taken now. `settled`, when given, is a position read before: its horizon is the snapshot's.
+  virtual Result<std::unique_ptr<Snapshot>> open_snapshot(const std::optional<Position>& settled) = 0;
+  Result<std::unique_ptr<Snapshot>> snapshot() { return open_snapshot(std::nullopt); }
   /// Waits for its turn up to the storage's lock timeout, then `busy`.
-  virtual Result<std::unique_ptr<WriteTransaction>> write(Timestamp now) = 0;
+  virtual Result<std::unique_ptr<WriteTransaction>> begin_write(Timestamp now, const WriteOptions& options) = 0;
+  Result<std::unique_ptr<WriteTransaction>> write(Timestamp now, const WriteOptions& options = {}) {
+    return begin_write(now, options);
+  }
   virtual Result<ChangeMark> change_mark() = 0;
   /// Prunes what is older than `before`, in bounded batches.
   virtual Result<GcReport> gc(Timestamp before) = 0;
   virtual Result<std::string> rotate_epoch() = 0;
   /// Runs a script of SQL statements (`serve --seed`) in one transaction, as another program would.
   virtual Result<void> run_script(std::string_view sql) = 0;
+  /// Ends what is running: calls under way fail with `busy`. For a shutdown whose time is up. Any thread.
+  virtual void interrupt() = 0;
   virtual std::string describe() const = 0;  // e.g. "sqlite:ledger.db", without credentials
 };
 

@@ -3,9 +3,11 @@
 // Threads: both are thread-safe; what they hand out belongs to one thread at a time and gives itself back when dropped.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -64,6 +66,7 @@ class Writer {
     Turn& operator=(Turn&&) = delete;
     ~Turn();
     sqlite::Connection& connection() const { return *writer_->connection_; }
+    Writer& writer() const { return *writer_; }
 
    private:
     std::shared_ptr<Writer> writer_;
@@ -71,6 +74,10 @@ class Writer {
   /// Waits for its turn up to the timeout, then `busy`. What is left of the timeout is how long SQLite then waits for
   /// other processes.
   static Result<Turn> take_turn(const std::shared_ptr<Writer>& writer);
+
+  /// Transactions of the engine that this process has committed; they took as many versions.
+  std::uint64_t commits() const { return commits_; }
+  void count_commit() { ++commits_; }
 
  private:
   void end_turn();
@@ -80,6 +87,7 @@ class Writer {
   std::mutex mutex_;
   std::condition_variable ended_;
   bool is_taken_ = false;
+  std::atomic<std::uint64_t> commits_{0};
 };
 
 }  // namespace nizhal::storage

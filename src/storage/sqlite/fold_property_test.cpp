@@ -328,7 +328,7 @@ class Fold {
     }
     ASSERT_EQ(found, expected);
     if (now != before) {
-      ASSERT_GT(db_.storage->change_mark()->grants, last_before);
+      ASSERT_GT(db_.storage->change_mark()->grants, number(last_before));
     }
     ASSERT_EQ(db_.other->value("SELECT count(*) FROM nizhal_grant"), std::to_string(expected.size()));
   }

@@ -292,25 +292,28 @@ Result<std::vector<AuditRow>> SqliteSnapshot::audit(Version since, Version until
 
 }  // namespace
 
+Result<Position> read_position(sqlite::Connection& connection) {
+  auto statement = connection.prepare("SELECT epoch, version, pruned_through FROM nizhal_state");
+  if (!statement) return tl::unexpected(statement.error());
+  const auto row = statement->step();
+  if (!row) return tl::unexpected(row.error());
+  if (!*row) return failure(ErrorCode::corrupt, "the table nizhal_state is empty; restore a backup of the file");
+  Position position;
+  position.epoch = std::string(statement->text(0));
+  position.last = version_at(*statement, 1);
+  position.pruned_through = version_at(*statement, 2);
+  // One writer at a time: whatever took a version up to the last one has ended.
+  position.horizon = position.last;
+  return position;
+}
+
 Result<std::unique_ptr<Snapshot>> open_snapshot(std::shared_ptr<const Catalog> catalog, ReaderPool::Reader reader) {
   auto transaction = sqlite::Transaction::begin(reader.connection(), sqlite::Transaction::Mode::deferred);
   if (!transaction) return tl::unexpected(transaction.error());
-  Position position;
-  {
-    // SQLite takes the snapshot at the first read, which is this one.
-    auto statement = reader.connection().prepare("SELECT epoch, version, pruned_through FROM nizhal_state");
-    if (!statement) return tl::unexpected(statement.error());
-    const auto row = statement->step();
-    if (!row) return tl::unexpected(row.error());
-    if (!*row) return failure(ErrorCode::corrupt, "the table nizhal_state is empty; restore a backup of the file");
-    position.epoch = std::string(statement->text(0));
-    position.last = version_at(*statement, 1);
-    position.pruned_through = version_at(*statement, 2);
-    // One writer at a time: whatever took a version up to the last one has ended.
-    position.horizon = position.last;
-  }
+  auto position = read_position(reader.connection());
+  if (!position) return tl::unexpected(position.error());
   return std::unique_ptr<Snapshot>(std::make_unique<SqliteSnapshot>(std::move(catalog), std::move(reader),
-                                                                    *std::move(transaction), std::move(position)));
+                                                                    *std::move(transaction), *std::move(position)));
 }
 
 }  // namespace nizhal::storage

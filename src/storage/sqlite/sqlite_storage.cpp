@@ -33,16 +33,23 @@ class SqliteStorage : public Storage {
     return provision_database(turn->connection(), *catalog_->domain, random_, log_);
   }
 
-  Result<std::unique_ptr<Snapshot>> snapshot() override {
+  Result<Position> position() override {
     auto reader = ReaderPool::borrow(readers_);
     if (!reader) return tl::unexpected(reader.error());
-    return open_snapshot(catalog_, *std::move(reader));
+    return read_position(reader->connection());
   }
 
-  Result<std::unique_ptr<WriteTransaction>> write(Timestamp now) override {
+  Result<std::unique_ptr<Snapshot>> open_snapshot(const std::optional<Position>& /*settled*/) override {
+    // With one writer, whatever the snapshot sees is settled.
+    auto reader = ReaderPool::borrow(readers_);
+    if (!reader) return tl::unexpected(reader.error());
+    return storage::open_snapshot(catalog_, *std::move(reader));
+  }
+
+  Result<std::unique_ptr<WriteTransaction>> begin_write(Timestamp now, const WriteOptions& /*options*/) override {
     auto turn = Writer::take_turn(writer_);
     if (!turn) return tl::unexpected(turn.error());
-    return begin_write(catalog_, *std::move(turn), now);
+    return storage::begin_write(catalog_, *std::move(turn), now);
   }
 
   Result<ChangeMark> change_mark() override {
@@ -57,7 +64,13 @@ class SqliteStorage : public Storage {
     const auto row = statement->step();
     if (!row) return tl::unexpected(row.error());
     if (!*row) return failure(ErrorCode::corrupt, "the table nizhal_state is empty; restore a backup of the file");
-    return ChangeMark{version_at(*statement, 0), version_at(*statement, 1)};
+    ChangeMark mark;
+    mark.last = version_at(*statement, 0);
+    mark.grants = number(version_at(*statement, 1));
+    // Every commit takes one version, ours are counted, and what is left is others'. One of ours may be counted just
+    // before or after the version is read: a look too many.
+    mark.foreign = number(mark.last) - writer_->commits();
+    return mark;
   }
 
   Result<GcReport> gc(Timestamp before) override { return collect_garbage(writer_, before); }
@@ -91,6 +104,9 @@ class SqliteStorage : public Storage {
                      "the script ends the transaction that it runs in; leave out BEGIN, COMMIT and ROLLBACK");
     return transaction->commit();
   }
+
+  /// Statements on an embedded file end by themselves within the lock timeout.
+  void interrupt() override {}
 
   std::string describe() const override { return "sqlite:" + path_; }
 

@@ -59,6 +59,7 @@ class SqliteWriteTransaction : public WriteTransaction {
         now_(now) {}
 
   Version version() const override { return version_; }
+  WriteMode retry_mode() const override { return WriteMode::careful; }
 
   Result<void> savepoint() override { return run("SAVEPOINT nizhal_mutation"); }
   Result<void> release_savepoint() override { return run("RELEASE nizhal_mutation"); }
@@ -98,7 +99,9 @@ class SqliteWriteTransaction : public WriteTransaction {
 
   Result<void> commit() override {
     if (auto done = run("UPDATE nizhal_state SET writing = 0"); !done) return done;
-    return transaction_.commit();
+    if (auto done = transaction_.commit(); !done) return done;
+    turn_.writer().count_commit();
+    return {};
   }
 
  private:
