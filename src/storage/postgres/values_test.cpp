@@ -160,7 +160,7 @@ std::string random_document(Random& random, int depth) {
 }
 
 TEST(PostgresValues, ADocumentIsCompactedAsIfItHadBeenParsed) {
-  const auto seed = testing::test_seed();
+  const auto seed = test_seed("PostgresValues");
   SeededRandom random(seed);
   for (int i = 0; i < 2'000; ++i) {
     const std::string document = random_document(random, 4);
