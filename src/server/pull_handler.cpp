@@ -208,19 +208,25 @@ protocol::PullProgress progress_of(protocol::Cursor& cursor) {
   return progress;
 }
 
-Result<void> add_client(Snapshot& snapshot, const Actor& actor, const std::string& client_id,
-                        protocol::PageWriter::Tail& tail) {
+Result<ClientProgress> progress_of(Snapshot& snapshot, const Actor& actor, const std::string& client_id) {
   const auto client = snapshot.client(client_id);
   if (!client) return tl::unexpected(client.error());
+  ClientProgress progress;
   if (!*client) {
-    tail.last_mutation_id = MutationId{0};
-    return {};
+    progress.last_mutation_id = MutationId{0};
+    return progress;
   }
   // Another actor's sequence is nobody else's business.
-  if ((*client)->user_id != actor.user_id || (*client)->owner_id != actor.owner_id) return {};
-  tail.last_mutation_id = (*client)->last_mutation_id;
-  if (!(*client)->last_client_mutation_id.empty()) tail.last_client_mutation_id = (*client)->last_client_mutation_id;
-  return {};
+  if ((*client)->user_id != actor.user_id || (*client)->owner_id != actor.owner_id) return progress;
+  progress.last_mutation_id = (*client)->last_mutation_id;
+  if (!(*client)->last_client_mutation_id.empty())
+    progress.last_client_mutation_id = (*client)->last_client_mutation_id;
+  return progress;
+}
+
+void add_progress(protocol::PageWriter::Tail& tail, const ClientProgress& client) {
+  tail.last_mutation_id = client.last_mutation_id;
+  tail.last_client_mutation_id = client.last_client_mutation_id;
 }
 
 }  // namespace
@@ -231,10 +237,29 @@ PullHandler::PullHandler(std::shared_ptr<const CompiledDomain> domain, storage::
       storage_(storage),
       clock_(clock),
       limit_default_(std::max<std::size_t>(1, limits.pull_limit_default)),
-      limit_max_(std::max<std::size_t>(1, limits.pull_limit_max)) {}
+      limit_max_(std::max<std::size_t>(1, limits.pull_limit_max)),
+      idle_answers_(limits.idle_answers_max) {}
+
+/// The page of a device that has everything: its own cursor, and nothing else that is new.
+std::string PullHandler::idle_page(const protocol::PullRequest& request, const storage::Position& position,
+                                   const ClientProgress& client) {
+  protocol::PageWriter::Tail tail;
+  tail.cursor = request.cursor;
+  tail.epoch = position.epoch;
+  tail.server_time = clock_.now();
+  add_progress(tail, client);
+  return protocol::PageWriter().finish(tail);
+}
 
 Result<std::string> PullHandler::handle(const Actor& actor, const protocol::PullRequest& request) {
-  auto opened = storage_.snapshot();
+  const auto now = storage_.position();
+  if (!now) return tl::unexpected(now.error());
+  if (!request.cursor.empty()) {
+    if (const auto client = idle_answers_.find(*now, pull_question(actor, request, request.cursor)))
+      return idle_page(request, *now, *client);
+  }
+
+  auto opened = storage_.open_snapshot(*now);
   if (!opened) return tl::unexpected(opened.error());
   Snapshot& snapshot = **opened;
   const auto position = snapshot.position();
@@ -276,9 +301,15 @@ Result<std::string> PullHandler::handle(const Actor& actor, const protocol::Pull
     tail.buckets.emplace();
     for (const auto& covered : coverage.buckets) tail.buckets->push_back(covered.bucket.key);
   }
-  if (!tail.has_more && request.device_id) {
-    if (auto added = add_client(snapshot, actor, *request.device_id, tail); !added)
-      return tl::unexpected(added.error());
+  if (!tail.has_more) {
+    ClientProgress client;
+    if (request.device_id) {
+      auto read = progress_of(snapshot, actor, *request.device_id);
+      if (!read) return tl::unexpected(read.error());
+      client = std::move(*read);
+    }
+    add_progress(tail, client);
+    idle_answers_.add(*position, pull_question(actor, request, tail.cursor), std::move(client));
   }
   return page.finish(tail);
 }

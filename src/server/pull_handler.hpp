@@ -15,6 +15,7 @@
 #include "base/environment.hpp"
 #include "domain/compiled_domain.hpp"
 #include "protocol/pull.hpp"
+#include "server/idle_answers.hpp"
 #include "server/limits.hpp"
 #include "storage/storage.hpp"
 
@@ -30,10 +31,14 @@ class PullHandler {
   Result<std::string> handle(const Actor& actor, const protocol::PullRequest& request);
 
  private:
+  std::string idle_page(const protocol::PullRequest& request, const storage::Position& position,
+                        const ClientProgress& client);
+
   std::shared_ptr<const CompiledDomain> domain_;
   storage::Storage& storage_;
   Clock& clock_;
   const std::size_t limit_default_, limit_max_;
+  IdleAnswers idle_answers_;
 };
 
 }  // namespace nizhal::server

@@ -110,7 +110,7 @@ struct Position {
 class Snapshot {
  public:
   virtual ~Snapshot() = default;
-  virtual Result<Position> position() = 0;
+  virtual Result<Position> position() = 0;  // `last` as read after the snapshot was taken
   virtual Result<std::vector<Grant>> grants(const Actor& actor) = 0;
   /// Rows of the covered buckets changed in (after, through], by version; each row once.
   virtual Result<std::vector<EncodedRow>> live_rows(const LiveQuery& query) = 0;
