@@ -80,7 +80,7 @@ void HttpServer::run() {
   Loop& loop = *loop_;
   for (std::size_t i = 0; i < loop.options.periodic.size(); ++i) {
     loop.periodic_timers.push_back(std::make_unique<asio::steady_timer>(loop.io));
-    loop.run_periodic(i);
+    loop.run_periodic(i, loop.options.periodic[i].first_after);
   }
   loop.accept();
   for (;;) {
@@ -119,13 +119,14 @@ void HttpServer::Loop::accept() {
   });
 }
 
-void HttpServer::Loop::run_periodic(std::size_t index) {
+void HttpServer::Loop::run_periodic(std::size_t index, milliseconds after) {
   if (stopping) return;
   auto& timer = *periodic_timers[index];
-  timer.expires_after(options.periodic[index].interval);
+  timer.expires_after(after);
   timer.async_wait([this, index](error_code cancelled) {
     if (cancelled || stopping) return;
-    workers.post([this, index] {
+    WorkerPool* own = options.periodic[index].workers;
+    (own ? *own : workers).post([this, index] {
       try {
         options.periodic[index].work();
       } catch (const std::exception& error) {
@@ -133,7 +134,7 @@ void HttpServer::Loop::run_periodic(std::size_t index) {
       } catch (...) {
         log.error("server", "background work threw something that is no std::exception");
       }
-      asio::post(io, [this, index] { run_periodic(index); });
+      asio::post(io, [this, index] { run_periodic(index, options.periodic[index].interval); });
     });
   });
 }

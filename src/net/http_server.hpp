@@ -37,6 +37,8 @@ struct StreamLimits {
 struct Periodic {
   milliseconds interval{};
   std::function<void()> work;
+  milliseconds first_after = interval;
+  WorkerPool* workers = nullptr;  // where it runs when it may take long; null: where requests do
 };
 
 struct HttpServerOptions {

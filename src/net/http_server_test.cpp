@@ -377,6 +377,29 @@ TEST(HttpServer, PeriodicWorkRunsAgainAndAgainAndSurvivesThrowing) {
   EXPECT_TRUE(ran.take());
 }
 
+TEST(HttpServer, LongPeriodicWorkHasAThreadOfItsOwnAndAFirstTime) {
+  FakeService service;
+  WorkerPool own(1, 1, Log());
+  Mailbox<bool> ran, go_on;
+  {
+    TestServer server(service, {.http = {.periodic = {{.interval = std::chrono::hours(1),
+                                                       .work =
+                                                           [&] {
+                                                             ran.put(true);
+                                                             go_on.take();
+                                                           },
+                                                       .first_after = milliseconds(1),
+                                                       .workers = &own}}},
+                                .workers = 1});
+    EXPECT_TRUE(ran.take()) << "long before the interval has passed";
+    RawSocket socket(server.port());
+    socket.send(post("served meanwhile"));
+    EXPECT_EQ(body_of(socket.read_response()), "served meanwhile");
+    go_on.put(true);
+    own.stop();
+  }
+}
+
 TEST(HttpServer, RandomDamageNeverEndsTheServer) {
   const std::uint64_t seed = test_seed("damage");
   SCOPED_TRACE("NIZHAL_SEED=" + std::to_string(seed));

@@ -18,14 +18,16 @@
 #include "net/worker_pool.hpp"
 #include "server/authenticator.hpp"
 #include "server/server_sync.hpp"
+#include "storage/database_url.hpp"
 #include "storage/sqlite/sqlite_storage.hpp"
 
 namespace nizhal {
 namespace {
 
 constexpr std::size_t kSecretBytesMin = 16;
-constexpr std::chrono::hours kGcInterval{1};
-constexpr std::string_view kSqliteScheme = "sqlite:";
+/// What is under way when the server is told to stop has this long; then its storage work is cancelled. Below the 10 s
+/// that service managers give at the least.
+constexpr std::chrono::milliseconds kDrainTime{8'000};
 
 constexpr int kStopped = 0, kWrongOptions = 2, kDrift = 3, kUnusable = 4;
 
@@ -73,7 +75,7 @@ std::optional<std::string> find_mistake(const ServerOptions& options) {
         "the secret of bearer tokens must have at least {} bytes; set NIZHAL_JWT_SECRET to a long "
         "random text",
         kSecretBytesMin);
-  if (!options.storage.url.starts_with(kSqliteScheme) || options.storage.url.size() == kSqliteScheme.size())
+  if (storage::kind_of_database(options.storage.url) != storage::DatabaseKind::sqlite)
     return "the database must be given as sqlite:PATH";
   if (options.workers == 0) return "at least one worker is needed";
   if (options.pull_limit_default == 0 || options.pull_limit_max < options.pull_limit_default)
@@ -96,7 +98,7 @@ server::Limits limits_of(const ServerOptions& options) {
 
 }  // namespace
 
-StorageOptions sqlite_storage(std::string path) { return {std::string(kSqliteScheme) + path}; }
+StorageOptions sqlite_storage(std::string path) { return {"sqlite:" + path}; }
 
 AuthOptions bearer_token_auth(BearerTokenOptions options) { return {std::move(options)}; }
 
@@ -130,7 +132,7 @@ class Server::Implementation {
     auto domain = CompiledDomain::compile(options_.domain);
     if (!domain) return give_up(kWrongOptions, domain.error().message);
 
-    auto storage = storage::open_sqlite_storage({.path = options_.storage.url.substr(kSqliteScheme.size())}, *domain,
+    auto storage = storage::open_sqlite_storage({.path = storage::sqlite_path(options_.storage.url)}, *domain,
                                                 system_random(), log_);
     if (!storage) return give_up(code_of(storage.error()), storage.error().message);
     const auto provisioned = (*storage)->provision();
@@ -146,6 +148,7 @@ class Server::Implementation {
     const server::JwtAuthenticator authenticator(options_.auth.bearer.secret);
     // Declared so that what runs on the workers outlives them, and the core outlives nothing that it uses.
     net::WorkerPool workers(options_.workers, options_.queue_max, log_);
+    net::WorkerPool maintenance(1, 1, log_);
     server::ServerSync sync(*domain,
                             {.clock = system_clock(),
                              .random = system_random(),
@@ -161,16 +164,17 @@ class Server::Implementation {
     http.port = listen.port;
     http.body_bytes_max = limits.body_bytes_max;
     http.stream.frame_bytes_max = limits.stream_frame_bytes_max;
+    http.stop_timeout = kDrainTime;
     http.handle_signals = listen.handle_signals;
     http.on_stopping = [this, &sync] {
       log_.info("server", "stopping: finishing what is under way");
       sync.begin_shutdown();
     };
-    http.periodic.push_back({limits.look_interval, [&sync] { sync.tick(); }});
-    http.periodic.push_back({kGcInterval, [this, &sync] {
-                               const auto report = sync.gc();
-                               if (!report) log_.warning("gc", "pruning failed: " + report.error().message);
-                             }});
+    http.periodic.push_back({.interval = limits.look_interval, .work = [&sync] { sync.tick(); }});
+    http.periodic.push_back({.interval = limits.gc_interval,
+                             .work = [&sync] { (void)sync.gc(); },  // it logs what did not work
+                             .first_after = limits.gc_first_after,
+                             .workers = &maintenance});
     auto opened = net::HttpServer::open(std::move(http), service, workers, log_);
     if (!opened) return give_up(kUnusable, opened.error().message);
     net::HttpServer& server = **opened;
@@ -189,7 +193,10 @@ class Server::Implementation {
       running_ = nullptr;
       stop_wanted_ = false;
     }
+    // Every answer has gone out by now, or its time is up; what still runs is pruning, or work that nobody waits for.
+    (*storage)->interrupt();
     workers.stop();
+    maintenance.stop();
     log_.info("server", "stopped");
     return kStopped;
   }

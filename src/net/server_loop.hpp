@@ -45,7 +45,7 @@ struct HttpServer::Loop {
   bool stopping = false;
 
   void accept();
-  void run_periodic(std::size_t index);
+  void run_periodic(std::size_t index, milliseconds after);
   void begin_stop();
   void add(std::shared_ptr<Connection> connection) { connections.insert(std::move(connection)); }
   void remove(const std::shared_ptr<Connection>& connection) {

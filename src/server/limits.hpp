@@ -20,7 +20,9 @@ struct Limits {
   std::chrono::milliseconds clock_drift_max{60'000};  // S20
   std::chrono::milliseconds look_interval{250};       // how often commits of other programs are looked for
   std::chrono::hours retention{30 * 24};
-  std::size_t stream_bad_frames_max = 20;  // malformed frames before 1008
+  std::chrono::milliseconds gc_first_after{30'000};  // the first pruning: not while everybody reconnects
+  std::chrono::milliseconds gc_interval{3'600'000};  // so each takes an hour's worth; one with nothing to do is cheap
+  std::size_t stream_bad_frames_max = 20;            // malformed frames before 1008
   std::size_t stream_frame_bytes_max = 64 * 1024;
   std::size_t streams_max = 20'000;
   double requests_per_second = 0;  // per actor; 0: no rate limit

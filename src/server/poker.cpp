@@ -195,13 +195,13 @@ void Poker::after_commit(const CommitEffects& effects) {
   send(pokes);
 }
 
-void Poker::look() {
+std::optional<storage::ChangeMark> Poker::look() {
   close_expired();
   const std::lock_guard look_lock(look_mutex_);
   const auto mark = storage_.change_mark();
   if (!mark) {
     log_.warning("poke", "could not look for commits: " + mark.error().message);
-    return;
+    return std::nullopt;
   }
   // Looking once too often is harmless.
   if (foreign_seen_ != mark->foreign) poke_all_ = true;
@@ -210,7 +210,7 @@ void Poker::look() {
   if (const auto refreshed = refresh_grants(*mark, pokes); !refreshed) {
     log_.warning("poke", "could not read who may have what: " + refreshed.error().message);
     poke_all_ = true;
-    return;
+    return *mark;
   }
   if (poke_all_) {
     const std::lock_guard lock(mutex_);
@@ -219,6 +219,7 @@ void Poker::look() {
     poke_all_ = false;
   }
   send(pokes);
+  return *mark;
 }
 
 void Poker::send(const Pokes& pokes) {

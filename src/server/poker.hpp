@@ -55,8 +55,9 @@ class Poker {
 
   /// Pokes what the commit changed. Blocks on storage.
   void after_commit(const CommitEffects& effects);
-  /// Looks for commits of other programs, for changed grants and for expired credentials. Blocks on storage.
-  void look();
+  /// Looks for commits of other programs, for changed grants and for expired credentials. Blocks on storage. Answers
+  /// where the database stands; nothing when that could not be read.
+  std::optional<storage::ChangeMark> look();
 
  private:
   struct Stream {

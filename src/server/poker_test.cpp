@@ -183,6 +183,27 @@ TEST_F(Poke, WritesOfOtherProgramsAreFoundByLooking) {
   EXPECT_EQ(one.peer->take(), "");
 }
 
+TEST_F(Poke, AnotherProgramsTransactionThatIsOpenDuringALookIsPokedOnceItHasCommitted) {
+  Stream stream = open("u1");
+  // It has taken a version, so the last one has moved; nothing of it is committed, so there is nothing to tell yet.
+  std::uint64_t committed = 0;
+  world.storage->alter_mark = [&](storage::ChangeMark& mark) {
+    mark.last = Version{number(mark.last) + 1};
+    mark.foreign += committed;
+  };
+  world.server->tick();
+  EXPECT_EQ(stream.peer->take(), "");
+  // A later version of ours is committed, poked and looked for meanwhile.
+  world.run("u1", "addDoc", "d1", "a");
+  settle();
+  EXPECT_EQ(stream.peer->take(), "repull:team:a ");
+  committed = 1;
+  world.server->tick();
+  EXPECT_EQ(stream.peer->take(), "repull:o1 repull:team:a repull:team:b ");
+  world.server->tick();
+  EXPECT_EQ(stream.peer->take(), "");
+}
+
 TEST_F(Poke, WhatCouldNotBeReadIsPokedWithTheNextLook) {
   Stream stream = open("u1");
   world.run("u1", "addDoc", "d1", "a");

@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <exception>
+#include <mutex>
 #include <set>
 #include <utility>
 
@@ -86,7 +87,20 @@ struct ServerSync::State {
         pull_handler(domain, outside.storage, outside.clock, limits),
         push_handler(domain, outside.storage, outside.clock, limits, outside.log, counters,
                      [this](const CommitEffects& effects) { committed(effects); }),
-        admin(outside.storage, limits, outside.log, counters) {}
+        admin(outside.storage, limits, outside.log, counters) {
+    if (const auto mark = outside.storage.change_mark()) learn(*mark);
+  }
+
+  /// A breaking migration raises the database's minimum; the domain's own holds whatever the database says.
+  void learn(const storage::ChangeMark& mark) {
+    const std::lock_guard lock(minimum_mutex);
+    const auto order = compare_versions(mark.min_client_version, domain->domain().options().min_client_version);
+    if (order.value_or(-1) > 0) database_minimum = mark.min_client_version;
+  }
+  std::string min_client_version() {
+    const std::lock_guard lock(minimum_mutex);
+    return database_minimum.empty() ? domain->domain().options().min_client_version : database_minimum;
+  }
 
   void committed(const CommitEffects& effects) {
     // The work may still wait when this server is gone; what it would poke is gone then too.
@@ -120,6 +134,8 @@ struct ServerSync::State {
   PullHandler pull_handler;
   PushHandler push_handler;
   Admin admin;
+  std::mutex minimum_mutex;
+  std::string database_minimum;  // where it is above the domain's
 };
 
 tl::expected<Credential, HttpResponse> ServerSync::State::admit(const HttpRequest& request, std::string_view token) {
@@ -148,16 +164,16 @@ HttpResponse ServerSync::State::pull(const Actor& actor, const HttpRequest& requ
 
 HttpResponse ServerSync::State::push(const Actor& actor, const HttpRequest& request) {
   ++counters.pushes;
-  const DomainOptions& options = domain->domain().options();
+  const std::string minimum = min_client_version();
   const std::string_view sent = request.header(std::string(protocol::kContractVersionHeader));
-  const auto order = compare_versions(sent.empty() ? "0.0.0" : sent, options.min_client_version);
+  const auto order = compare_versions(sent.empty() ? "0.0.0" : sent, minimum);
   if (!order)
     return error_response(400, "bad_request",
                           fmt::format("{} must be dotted numbers, as in 1.2.0", protocol::kContractVersionHeader));
   if (*order < 0) {
     json::object extra;
-    extra["contractVersion"] = options.version;
-    extra["minClientVersion"] = options.min_client_version;
+    extra["contractVersion"] = domain->domain().options().version;
+    extra["minClientVersion"] = minimum;
     return error_response(426, "upgrade_required", "this app is too old to write; update it", extra);
   }
   const auto decoded = protocol::decode_push_request(request.body);
@@ -272,11 +288,22 @@ void ServerSync::stream_frame(StreamId stream, std::string_view text) { state_->
 
 void ServerSync::close_stream(StreamId stream) { state_->poker->close(stream); }
 
-void ServerSync::tick() { state_->poker->look(); }
+void ServerSync::tick() {
+  if (const auto mark = state_->poker->look()) state_->learn(*mark);
+}
 
 Result<storage::GcReport> ServerSync::gc() {
   const auto retention = std::chrono::duration_cast<std::chrono::microseconds>(state_->limits.retention);
-  return state_->outside.storage.gc(Timestamp{state_->outside.clock.now().microseconds - retention.count()});
+  auto report = state_->outside.storage.gc(Timestamp{state_->outside.clock.now().microseconds - retention.count()});
+  const Log& log = state_->outside.log;
+  if (!report) {
+    if (!state_->shutting_down) log.warning("gc", "pruning failed and is tried again: " + report.error().message);
+  } else if (report->removals + report->mutations + report->audit_rows > 0) {
+    log.info("gc",
+             fmt::format("pruned {} removals, {} mutation records and {} audit rows older than {} h", report->removals,
+                         report->mutations, report->audit_rows, state_->limits.retention.count()));
+  }
+  return report;
 }
 
 void ServerSync::begin_shutdown() { state_->shutting_down = true; }

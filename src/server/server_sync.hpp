@@ -52,9 +52,10 @@ class ServerSync {
   void close_stream(StreamId stream);
 
   /// Background work, called about every `limits.look_interval`: looks for commits of other programs and pokes,
-  /// closes streams whose credential expired.
+  /// closes streams whose credential expired, learns since which contract version clients may write.
   void tick();
-  /// Prunes what is older than the retention; called now and then.
+  /// Prunes what is older than the retention, and logs what went and what did not work; called every
+  /// `limits.gc_interval`. May take long: not on a thread that requests wait for.
   Result<storage::GcReport> gc();
   /// From now on requests that write are answered 503.
   void begin_shutdown();

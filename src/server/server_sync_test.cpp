@@ -146,6 +146,69 @@ TEST(ServerVersion, OldClientsReadOnAndMalformedVersionsAreNamed) {
   EXPECT_EQ(push({{"x-nizhal-contract-version", "1.10"}}).status, 200);
 }
 
+TEST(ServerVersion, ABreakingMigrationEndsOldClientsWritingWithinOneLook) {
+  World world(Limits{}, {.version = "3.0.0", .min_client_version = "1.5"});
+  const auto push = [&](const std::string& version) {
+    const std::string body = World::push_body({{.name = "addNote", .cmid = "m" + version, .id = version}}, true);
+    return world.request("POST", "/sync/push", world.token("u1"), body, {{"x-nizhal-contract-version", version}});
+  };
+  const auto database_says = [&](const std::string& minimum) {
+    world.storage->alter_mark = [minimum](storage::ChangeMark& mark) { mark.min_client_version = minimum; };
+    world.server->tick();
+  };
+  EXPECT_EQ(push("1.9").status, 200);
+  database_says("2.10");
+  const Answer old = push("2.9");
+  EXPECT_EQ(old.status, 426);
+  EXPECT_EQ(old.code(), "upgrade_required");
+  EXPECT_EQ(old.string_of("minClientVersion"), "2.10");
+  EXPECT_EQ(push("2.10.0").status, 200);
+  EXPECT_EQ(world.pull("u1").status, 200) << "old clients read on";
+  // The domain's own minimum holds, whatever the database says, and what was learned stays while it cannot be asked.
+  world.storage->plan = fail_call("change_mark", ErrorCode::busy, 1);
+  database_says("2.10");
+  EXPECT_EQ(push("2.9").status, 426);
+  database_says("0.1");
+  EXPECT_EQ(push("1.4").status, 426);
+}
+
+TEST(ServerVersion, TheDatabasesMinimumIsKnownFromTheStart) {
+  World world(Limits{}, {.version = "3.0.0"});
+  const auto push = [&] {
+    return world.request("POST", "/sync/push", world.token("u1"),
+                         World::push_body({{.name = "addNote", .cmid = "m1", .id = "n1"}}, true),
+                         {{"x-nizhal-contract-version", "2.0.0"}});
+  };
+  world.storage->alter_mark = [](storage::ChangeMark& mark) { mark.min_client_version = "3.0.0"; };
+  world.restart_server();
+  EXPECT_EQ(push().status, 426);
+}
+
+TEST(Retention, PrunesTombstonesMutationRecordsAndAuditRowsAndSaysSo) {
+  World world;
+  const auto lines = [&] {
+    std::string text;
+    for (const std::string& line : std::exchange(world.log_lines, {})) text += line + "\n";
+    return text;
+  };
+  world.run("u1", "addNote", "n1");
+  world.run("u1", "removeNote", "n1");
+  world.clock.advance(std::chrono::hours(24 * 30) - std::chrono::seconds(1));
+  world.run("u1", "addNote", "n2");
+  lines();
+  const auto early = world.server->gc();
+  ASSERT_TRUE(early);
+  EXPECT_EQ(early->removals + early->mutations + early->audit_rows, 0U);
+  EXPECT_EQ(lines(), "") << "nothing to prune is nothing to tell";
+  world.clock.advance(std::chrono::seconds(2));
+  const auto report = world.server->gc();
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->removals, 1U);
+  EXPECT_EQ(report->mutations, 2U);
+  EXPECT_EQ(report->audit_rows, 2U);
+  EXPECT_EQ(lines(), "info gc: pruned 1 removals, 2 mutation records and 2 audit rows older than 720 h\n");
+}
+
 TEST_F(Server, BodiesThatAreWrongAreNamed) {
   const std::string token = world.token("u1");
   const auto error = [&](const char* path, std::string body) {

@@ -107,6 +107,7 @@ class FaultyStorage : public storage::Storage {
  public:
   explicit FaultyStorage(std::unique_ptr<storage::Storage> inner) : inner_(std::move(inner)) {}
   FaultPlan plan;
+  std::function<void(storage::ChangeMark&)> alter_mark;  // what another storage would have told
   std::size_t writes = 0, snapshots = 0;
 
   Result<storage::ProvisionReport> provision() override { return inner_->provision(); }
@@ -126,7 +127,9 @@ class FaultyStorage : public storage::Storage {
   }
   Result<storage::ChangeMark> change_mark() override {
     if (const auto code = ask("change_mark")) return tl::unexpected(planned_error(*code));
-    return inner_->change_mark();
+    auto mark = inner_->change_mark();
+    if (mark && alter_mark) alter_mark(*mark);
+    return mark;
   }
   Result<storage::GcReport> gc(Timestamp before) override { return inner_->gc(before); }
   Result<std::string> rotate_epoch() override { return inner_->rotate_epoch(); }

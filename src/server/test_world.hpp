@@ -146,6 +146,13 @@ class World {
     start(std::move(given));
   }
 
+  /// Another server process on the same storage.
+  void restart_server() {
+    server.reset();
+    server = std::make_unique<ServerSync>(
+        domain, ServerOutside{clock, random, executor, *storage, authenticator, Log()}, limits_);
+  }
+
   Answer request(std::string method, std::string path, const std::string& token, std::string body = {},
                  std::map<std::string, std::string> headers = {}) {
     protocol::HttpRequest http;

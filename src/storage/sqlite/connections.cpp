@@ -52,15 +52,24 @@ Writer::Turn::~Turn() {
 Result<Writer::Turn> Writer::take_turn(const std::shared_ptr<Writer>& writer) {
   const auto until = std::chrono::steady_clock::now() + writer->timeout_;
   std::unique_lock lock(writer->mutex_);
-  if (!writer->ended_.wait_until(lock, until, [&] { return !writer->is_taken_; }))
+  if (!writer->ended_.wait_until(lock, until, [&] { return !writer->is_taken_ || writer->is_interrupted_; }))
     return failure(ErrorCode::busy,
                    fmt::format("other writers of this server kept the database for {} ms", writer->timeout_.count()));
+  if (writer->is_interrupted_) return failure(ErrorCode::busy, "the server is stopping");
   writer->is_taken_ = true;
   lock.unlock();
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
   // At least a millisecond: 0 would switch waiting off.
   sqlite3_busy_timeout(writer->connection_->handle(), static_cast<int>(std::max<std::int64_t>(left.count(), 1)));
   return Turn(writer);
+}
+
+void Writer::interrupt() {
+  {
+    const std::lock_guard lock(mutex_);
+    is_interrupted_ = true;
+  }
+  ended_.notify_all();
 }
 
 void Writer::end_turn() {

@@ -74,6 +74,8 @@ class Writer {
   /// Waits for its turn up to the timeout, then `busy`. What is left of the timeout is how long SQLite then waits for
   /// other processes.
   static Result<Turn> take_turn(const std::shared_ptr<Writer>& writer);
+  /// From now on there are no turns: whoever waits or asks for one is told `busy`.
+  void interrupt();
 
   /// Transactions of the engine that this process has committed; they took as many versions.
   std::uint64_t commits() const { return commits_; }
@@ -87,6 +89,7 @@ class Writer {
   std::mutex mutex_;
   std::condition_variable ended_;
   bool is_taken_ = false;
+  bool is_interrupted_ = false;
   std::atomic<std::uint64_t> commits_{0};
 };
 

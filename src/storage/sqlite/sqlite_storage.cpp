@@ -105,8 +105,8 @@ class SqliteStorage : public Storage {
     return transaction->commit();
   }
 
-  /// Statements on an embedded file end by themselves within the lock timeout.
-  void interrupt() override {}
+  /// Reads of an embedded file are short; what takes long is many writes in a row.
+  void interrupt() override { writer_->interrupt(); }
 
   std::string describe() const override { return "sqlite:" + path_; }
 

@@ -465,6 +465,18 @@ TEST_F(LockTest, AWriterThatWaitsTooLongIsBusyAndNothingHappened) {
   EXPECT_TRUE(impatient->write(Timestamp{1}).has_value());
 }
 
+TEST_F(LockTest, WritersAreBusyOnceTheStorageIsInterrupted) {
+  auto transaction = db.write();
+  std::thread waiting([&] {
+    const auto refused = db.storage->write(Timestamp{1});
+    EXPECT_TRUE(!refused && refused.error().code == ErrorCode::busy);
+  });
+  db.storage->interrupt();
+  waiting.join();
+  EXPECT_TRUE(transaction->commit().has_value()) << "what has begun may end";
+  EXPECT_EQ(db.storage->gc(Timestamp{1}).error().code, ErrorCode::busy);
+}
+
 TEST_F(LockTest, ReadersDoNotWaitForAWriter) {
   auto transaction = db.write();
   ASSERT_TRUE(*transaction->insert(notes_table, {"n1", "o1", "x"}));
