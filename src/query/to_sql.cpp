@@ -27,8 +27,10 @@ std::string quoted(std::string_view text, char quote) {
   return out;
 }
 
-std::string placeholder(Dialect dialect, std::size_t number) {
-  return fmt::format("{}{}", dialect == Dialect::sqlite ? '?' : '$', number);
+/// PostgreSQL is told the type, so that the operator and the index do not hang on what it guesses.
+std::string placeholder(Dialect dialect, std::size_t number, ColumnType type) {
+  if (dialect == Dialect::sqlite) return fmt::format("?{}", number);
+  return fmt::format("${}::{}", number, postgres_type(type));
 }
 
 /// The column as something that sorts like compare_values. SQLite's text is BINARY by default and its numerics, held
@@ -67,8 +69,19 @@ Result<std::string> condition_sql(Dialect dialect, const TableDef& table, const 
                                                         table.name, column.name, to_string(column.type)));
   }
   if (is_null(*operand)) return std::string(dialect == Dialect::sqlite ? "0" : "false");
-  parameters.push_back({std::move(*operand), parameter_type(column.type)});
-  return fmt::format("{} {} {}", sortable(dialect, column), comparison, placeholder(dialect, parameters.size()));
+  const auto* text = std::get_if<std::string>(&*operand);
+  if (dialect == Dialect::postgres && text && text->find('\0') != std::string::npos) {
+    return failure(ErrorCode::invalid_args,
+                   fmt::format("column {}.{} cannot be compared with a text that has a NUL", table.name, column.name));
+  }
+  // Whether two texts are equal is the same in every collation that a key or bucket column may have; without one of its
+  // own the comparison can use any index on the column.
+  const bool by_order = condition.comparison != Comparison::eq && condition.comparison != Comparison::ne;
+  const std::string left =
+      dialect == Dialect::postgres && !by_order ? quote_identifier(column.name) : sortable(dialect, column);
+  const ColumnType type = parameter_type(column.type);
+  parameters.push_back({std::move(*operand), type});
+  return fmt::format("{} {} {}", left, comparison, placeholder(dialect, parameters.size(), type));
 }
 
 Result<std::string> order_sql(Dialect dialect, const QuerySpec& query) {
@@ -120,6 +133,36 @@ std::string double_literal(Dialect dialect, double number) {
 }
 
 }  // namespace
+
+const char* postgres_type(ColumnType type) {
+  switch (type) {
+    case ColumnType::text:
+      return "text";
+    case ColumnType::uuid:
+      return "uuid";
+    case ColumnType::integer:
+      return "integer";
+    case ColumnType::bigint:
+      return "bigint";
+    case ColumnType::boolean:
+      return "boolean";
+    case ColumnType::real:
+      return "double precision";
+    case ColumnType::numeric:
+      return "numeric";
+    case ColumnType::timestamp:
+      return "timestamptz";
+    case ColumnType::date:
+      return "date";
+    case ColumnType::json:
+      return "jsonb";
+    case ColumnType::blob:
+    case ColumnType::crdt_text:
+    case ColumnType::crdt_map:
+      return "bytea";
+  }
+  return "text";
+}
 
 const char* comparison_sql(Comparison comparison) {
   switch (comparison) {
@@ -196,7 +239,7 @@ Result<std::string> conditions_sql(Dialect dialect, const TableDef& table, const
   return sql;
 }
 
-Result<SqlText> query_sql(Dialect dialect, const QuerySpec& query, std::string_view extra) {
+Result<SqlText> query_sql(Dialect dialect, const QuerySpec& query, std::string_view extra, std::string_view schema) {
   if (!query.table || query.table->key_index() == TableDef::npos)
     return failure(ErrorCode::internal, "a query was made without a table that has a key");
   const TableDef& table = *query.table;
@@ -206,14 +249,16 @@ Result<SqlText> query_sql(Dialect dialect, const QuerySpec& query, std::string_v
   const auto order = order_sql(dialect, query);
   if (!order) return tl::unexpected(order.error());
 
-  sql.text = fmt::format("SELECT {} FROM {} WHERE {}", column_list(table), quote_identifier(table.name), *conditions);
+  const std::string in_schema = schema.empty() ? std::string() : quote_identifier(schema) + ".";
+  sql.text = fmt::format("SELECT {} FROM {}{} WHERE {}", column_list(table), in_schema, quote_identifier(table.name),
+                         *conditions);
   if (!extra.empty()) sql.text += fmt::format(" AND ({})", extra);
   sql.text += fmt::format(" ORDER BY {}", *order);
   const auto add_count = [&](std::string_view word, std::size_t count) {
     SqlParameter& parameter = sql.parameters.emplace_back();
     parameter.value = row_count(count);
     parameter.type = ColumnType::bigint;
-    sql.text += fmt::format(" {} {}", word, placeholder(dialect, sql.parameters.size()));
+    sql.text += fmt::format(" {} {}", word, placeholder(dialect, sql.parameters.size(), ColumnType::bigint));
   };
   if (query.limit) {
     add_count("LIMIT", *query.limit);

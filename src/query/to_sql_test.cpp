@@ -66,7 +66,7 @@ TEST(ToSql, ConditionsAreJoinedAndNumbered) {
   const std::vector<Condition> list = {eq("name", "x"), ge("count", 3), is_null("price"), ne("done", true)};
   EXPECT_EQ(conditions(Dialect::sqlite, list), R"("name" = ?1 AND "count" >= ?2 AND "price" IS NULL AND "done" <> ?3)");
   EXPECT_EQ(conditions(Dialect::postgres, list),
-            R"("name" COLLATE "C" = $1 AND "count" >= $2 AND "price" IS NULL AND "done" <> $3)");
+            R"("name" = $1::text AND "count" >= $2::bigint AND "price" IS NULL AND "done" <> $3::boolean)");
 }
 
 TEST(ToSql, ParametersGoOnAfterThoseThatAreThere) {
@@ -86,7 +86,7 @@ TEST(ToSql, AComparisonWithNullIsFalse) {
 
 TEST(ToSql, NumericsCompareByTheDecimalCollationInSqlite) {
   EXPECT_EQ(conditions(Dialect::sqlite, {lt("price", Numeric{"1.5"})}), R"("price" COLLATE nizhal_decimal < ?1)");
-  EXPECT_EQ(conditions(Dialect::postgres, {lt("price", Numeric{"1.5"})}), R"("price" < $1)");
+  EXPECT_EQ(conditions(Dialect::postgres, {lt("price", Numeric{"1.5"})}), R"("price" < $1::numeric)");
 }
 
 TEST(ToSql, OperandsTakeTheFormOfTheirColumn) {
@@ -160,6 +160,24 @@ TEST(ToSql, LimitAndOffsetAreParameters) {
   EXPECT_EQ(tail(Dialect::sqlite, 5, 7), "LIMIT ?2 OFFSET ?3 5 7");
   EXPECT_EQ(tail(Dialect::sqlite, std::nullopt, 7), "LIMIT -1 OFFSET ?2 7");
   EXPECT_EQ(tail(Dialect::sqlite, std::numeric_limits<std::size_t>::max(), 0), "LIMIT ?2 9223372036854775807");
+}
+
+TEST(ToSql, PostgresIsToldSchemaTypesAndByteOrder) {
+  QuerySpec spec = spec_of({gt("name", "x"), eq("name", "y")});
+  spec.limit = 3;
+  const auto sql = query_sql(Dialect::postgres, spec, {}, "my schema");
+  ASSERT_TRUE(sql);
+  EXPECT_NE(sql->text.find(R"( FROM "my schema".")"), std::string::npos) << sql->text;
+  EXPECT_NE(sql->text.find(R"("name" COLLATE "C" > $1::text AND "name" = $2::text)"), std::string::npos) << sql->text;
+  EXPECT_NE(sql->text.find("LIMIT $3::bigint"), std::string::npos) << sql->text;
+}
+
+TEST(ToSql, ATextThatPostgresCannotHoldIsNoOperandThere) {
+  std::vector<SqlParameter> parameters;
+  const std::string text("a\0b", 3);
+  EXPECT_EQ(conditions_sql(Dialect::postgres, kItems, {eq("name", text)}, parameters).error().code,
+            ErrorCode::invalid_args);
+  EXPECT_TRUE(conditions_sql(Dialect::sqlite, kItems, {eq("name", text)}, parameters));
 }
 
 TEST(ToSql, OrderingByWhatHasNoOrderIsRefused) {

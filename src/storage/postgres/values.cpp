@@ -9,6 +9,7 @@
 #include "base/ids.hpp"
 #include "base/json.hpp"
 #include "domain/value_json.hpp"
+#include "query/to_sql.hpp"
 
 namespace nizhal::storage {
 namespace {
@@ -236,35 +237,7 @@ std::string with_year(std::string text) {
 
 }  // namespace
 
-const char* type_name(ColumnType type) {
-  switch (type) {
-    case ColumnType::text:
-      return "text";
-    case ColumnType::uuid:
-      return "uuid";
-    case ColumnType::integer:
-      return "integer";
-    case ColumnType::bigint:
-      return "bigint";
-    case ColumnType::boolean:
-      return "boolean";
-    case ColumnType::real:
-      return "double precision";
-    case ColumnType::numeric:
-      return "numeric";
-    case ColumnType::timestamp:
-      return "timestamptz";
-    case ColumnType::date:
-      return "date";
-    case ColumnType::json:
-      return "jsonb";
-    case ColumnType::blob:
-    case ColumnType::crdt_text:
-    case ColumnType::crdt_map:
-      return "bytea";
-  }
-  return "text";
-}
+const char* type_name(ColumnType type) { return postgres_type(type); }
 
 std::optional<std::string> parameter_text(ColumnType type, const Value& value) {
   if (const auto* boolean = std::get_if<bool>(&value)) return *boolean ? "true" : "false";

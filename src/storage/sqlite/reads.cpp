@@ -2,8 +2,6 @@
 
 #include <limits>
 
-#include "base/json.hpp"
-
 namespace nizhal::storage {
 
 Result<std::vector<Grant>> read_grants(sqlite::Connection& connection, const Catalog& catalog, const Actor& actor) {
@@ -58,25 +56,6 @@ std::int64_t to_sql(std::uint64_t number) {
 std::optional<std::string> optional_text(const sqlite::Statement& statement, int column) {
   if (statement.is_null(column)) return std::nullopt;
   return std::string(statement.text(column));
-}
-
-std::string texts_to_json(const std::vector<std::string>& texts) {
-  std::string out = "[";
-  for (const std::string& text : texts) {
-    if (out.size() > 1) out += ',';
-    append_json_string(out, text);
-  }
-  return out + "]";
-}
-
-std::vector<std::string> texts_from_json(std::string_view text) {
-  std::vector<std::string> texts;
-  const auto value = parse_json(text);
-  if (!value) return texts;
-  if (const json::array* array = value->if_array())
-    for (const json::value& element : *array)
-      if (const auto* string = element.if_string()) texts.emplace_back(string->data(), string->size());
-  return texts;
 }
 
 }  // namespace nizhal::storage

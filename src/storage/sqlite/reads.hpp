@@ -8,6 +8,7 @@
 
 #include "storage/sqlite/statements.hpp"
 #include "storage/storage.hpp"
+#include "storage/text_list.hpp"
 
 namespace nizhal::storage {
 
@@ -32,9 +33,5 @@ inline MutationId mutation_id_at(const sqlite::Statement& statement, int column)
   return MutationId{static_cast<std::uint64_t>(statement.integer(column))};
 }
 std::optional<std::string> optional_text(const sqlite::Statement& statement, int column);
-
-/// Lists of texts in the engine's own tables.
-std::string texts_to_json(const std::vector<std::string>& texts);
-std::vector<std::string> texts_from_json(std::string_view text);
 
 }  // namespace nizhal::storage
