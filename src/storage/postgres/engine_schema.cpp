@@ -156,7 +156,7 @@ DECLARE
 BEGIN
   SELECT s.last_value INTO last_version FROM nizhal.version_seq AS s;
   position_after := pg_current_wal_insert_lsn();
-  SELECT min(last_version - b.distance), array_agg(b.pid || ':' || b.virtualtransaction)
+  SELECT min(last_version - b.distance), array_agg(concat(b.pid, ':', b.virtualtransaction))
     INTO settled, writers
     FROM (SELECT l.pid, l.virtualtransaction,
                  (((last_version - l.objid::bigint) % 2147483648 + 3221225472) % 2147483648) - 1073741824 AS distance
