@@ -3,7 +3,8 @@
 //
 // The facts that must not break: after a connection failure nothing is known of a COMMIT that was on its way (the
 // caller's bookkeeping finds out); and no text of the server's errors leaves through anything but the log, because it
-// may quote rows.
+// may quote rows: an Error's message names the kind of the error and the objects it is about, error_text() has the
+// rest.
 //
 // Threads: a Connection belongs to one thread at a time; cancel() may be called from any.
 #pragma once
@@ -11,6 +12,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -23,7 +25,9 @@
 namespace nizhal::postgres {
 
 struct ConnectOptions {
-  std::string url;  // libpq's: postgresql://… with sslmode and the rest, or key=value pairs
+  /// libpq's: postgresql://… with sslmode and the rest, or key=value pairs. Several hosts are tried in turn, and the
+  /// one that can be written is meant unless target_session_attrs says otherwise.
+  std::string url;
   std::chrono::milliseconds connect_timeout{3'000};
   /// Of the server, per statement and per lock: below the 10 s within which every request is answered. 0: none.
   std::chrono::milliseconds statement_timeout{5'000};
@@ -58,6 +62,8 @@ class Rows {
 
 class Connection {
  public:
+  /// Errors: unauthorized (a password, a role), busy (the server is starting, or has too many connections), usage (the
+  /// URL cannot be read), unreachable otherwise, with libpq's words.
   static Result<std::unique_ptr<Connection>> connect(const ConnectOptions& options);
   ~Connection();
   Connection(const Connection&) = delete;
@@ -72,7 +78,8 @@ class Connection {
   /// Waits until everything that was queued is answered; the first error among the answers, if any: what was queued
   /// after it did not run. Afterwards the answers can be taken.
   Result<void> finish();
-  /// The answer to a finished statement; once per ticket. internal when there is none.
+  /// The answer to a finished statement, or the error that it or one before it met; once per ticket. `internal` when
+  /// there is none. Answers are kept until they are taken, at most until something is queued outside a transaction.
   Result<Rows> take(Ticket ticket);
   /// queue, finish, take.
   Result<Rows> query(std::string_view sql, std::span<const Parameter> parameters = {});
@@ -81,23 +88,35 @@ class Connection {
   Result<Rows> execute(const std::string& script);
 
   /// The statement that a transaction begins with behind a pooler: sets what a session of our own has for good.
-  /// Empty on a direct connection.
+  /// Empty on a direct connection. A connection that loses a prepared statement counts as pooled from then on.
   const std::string& transaction_settings() const;
   bool is_pooled() const;
+
+  /// Back to outside any transaction, whatever was going on: what is queued is rolled back. False: throw it away.
+  bool reset();
+  /// Without asking the server: false when it has closed the connection meanwhile.
+  bool looks_alive();
+  /// Asks the server.
+  Result<void> check(std::chrono::milliseconds timeout);
 
   bool is_open() const;             // false after a failure of the connection itself: throw it away
   bool in_transaction() const;      // as of the last answer
   bool transaction_failed() const;  // only ROLLBACK works now
   int backend_pid() const;
   int server_version() const;  // 150018
-  /// The SQLSTATE of the last error, five characters; empty when none.
+  /// The SQLSTATE of the last error, five characters; empty when none, and when the connection itself failed.
   const std::string& sqlstate() const;
   /// The constraint or table named by the last error, empty when none.
   const std::string& error_table() const;
   const std::string& error_schema() const;
+  const std::string& error_constraint() const;
+  /// The last error in the server's own words, which may quote SQL and rows: for the log and the operator only.
+  const std::string& error_text() const;
 
   /// Asks the server to cancel what runs here. Any thread.
   void cancel();
+  /// The same, as something that may be kept longer than the connection.
+  std::function<void()> canceller() const;
 
  private:
   struct State;
@@ -106,10 +125,14 @@ class Connection {
 };
 
 /// What a SQLSTATE means to the engine: busy (serialization, deadlock, lock or statement timeout, shutdown, too many
-/// connections, a connection that broke, read-only while a standby is being promoted), constraint_violated (23…, a
-/// raised exception, a value that a column cannot hold), disk_full (53100), schema_mismatch (an object that is not
-/// there), unauthorized (a password), internal otherwise.
+/// connections, a connection that broke, read-only while a standby is being promoted, a prepared statement that is
+/// gone), constraint_violated (23…, a raised exception, a value that a column cannot hold), disk_full (53100), io_error
+/// and corrupt (58…, XX001, XX002), schema_mismatch (an object that is not there, or that we have no rights on),
+/// unauthorized (a password), internal otherwise.
 ErrorCode code_of_sqlstate(std::string_view sqlstate);
+
+/// The condition's name, e.g. "unique_violation"; empty for those that have none here.
+std::string_view name_of_sqlstate(std::string_view sqlstate);
 
 /// The URL without password, for people: "postgresql://user@host:5432/name".
 std::string describe_url(const std::string& url);

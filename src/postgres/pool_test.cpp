@@ -1,0 +1,146 @@
+// The pool against a real server: lending, waiting, and what becomes of connections that broke.
+#include "postgres/pool.hpp"
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "tests/postgres_server/postgres_server.hpp"
+
+namespace nizhal::postgres {
+namespace {
+
+using testing::PostgresServer;
+using testing::shared_server;
+
+PoolOptions options_for(const std::string& url) {
+  PoolOptions options;
+  options.connect.url = url;
+  return options;
+}
+
+TEST(PostgresPool, LendsTheSameConnectionAgain) {
+  const auto pool = Pool::create(options_for(shared_server().create_database()));
+  int pid = 0;
+  {
+    auto lease = pool->borrow();
+    ASSERT_TRUE(lease) << lease.error().message;
+    pid = (*lease)->backend_pid();
+  }
+  auto lease = pool->borrow();
+  ASSERT_TRUE(lease);
+  EXPECT_EQ((*lease)->backend_pid(), pid);
+}
+
+TEST(PostgresPool, RollsBackWhatIsGivenBackInATransaction) {
+  const std::string url = shared_server().create_database();
+  const auto pool = Pool::create(options_for(url));
+  {
+    auto lease = pool->borrow();
+    ASSERT_TRUE(lease);
+    ASSERT_TRUE((*lease)->execute("CREATE TABLE note (id int PRIMARY KEY)"));
+    ASSERT_TRUE((*lease)->query("BEGIN"));
+    ASSERT_TRUE((*lease)->query("INSERT INTO note VALUES (1)"));
+    (*lease)->queue("INSERT INTO note VALUES (2)");
+  }
+  auto lease = pool->borrow();
+  ASSERT_TRUE(lease);
+  EXPECT_FALSE((*lease)->in_transaction());
+  EXPECT_EQ((*lease)->query("SELECT count(*) FROM note")->integer(0, 0), 0);
+}
+
+TEST(PostgresPool, SaysBusyWhileAllAreLentAndLendsWhatComesBack) {
+  auto options = options_for(shared_server().create_database());
+  options.connections_max = 1;
+  options.borrow_timeout = std::chrono::milliseconds(50);
+  const auto pool = Pool::create(options);
+  auto first = pool->borrow();
+  ASSERT_TRUE(first);
+  const auto none = pool->borrow();
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().code, ErrorCode::busy);
+
+  options.borrow_timeout = std::chrono::seconds(60);
+  const auto patient = Pool::create(options);
+  std::optional<Pool::Lease> held;
+  held.emplace(std::move(*patient->borrow()));
+  Result<void> waited;
+  std::thread waiter([&] {
+    const auto lease = patient->borrow();
+    if (!lease) waited = tl::unexpected(lease.error());
+  });
+  held.reset();
+  waiter.join();
+  EXPECT_TRUE(waited);
+}
+
+TEST(PostgresPool, ARestartedServerCostsNobodyAnError) {
+  PostgresServer server;
+  const auto pool = Pool::create(options_for(server.create_database()));
+  {
+    std::vector<Pool::Lease> all;
+    for (int i = 0; i < 4; ++i) all.push_back(std::move(*pool->borrow()));
+  }
+  server.restart();
+  for (int i = 0; i < 4; ++i) {
+    auto lease = pool->borrow();
+    ASSERT_TRUE(lease) << lease.error().message;
+    EXPECT_TRUE((*lease)->query("SELECT 1"));
+  }
+}
+
+TEST(PostgresPool, SaysThatTheServerIsAwayAndLendsAgainWhenItIsBack) {
+  PostgresServer server;
+  auto options = options_for(server.create_database());
+  options.connections_max = 1;
+  options.idle_check = std::chrono::milliseconds(0);
+  const auto pool = Pool::create(options);
+  ASSERT_TRUE(pool->borrow());
+  server.kill_hard();
+  const auto away = pool->borrow();
+  ASSERT_FALSE(away);
+  EXPECT_EQ(away.error().code, ErrorCode::unreachable);
+  server.start();
+  auto back = pool->borrow();
+  ASSERT_TRUE(back) << back.error().message << " (the place of a connection that could not be made must be free again)";
+  EXPECT_TRUE((*back)->query("SELECT 1"));
+}
+
+TEST(PostgresPool, DoesNotKeepAConnectionThatBroke) {
+  auto& server = shared_server();
+  auto options = options_for(server.create_database());
+  options.connections_max = 1;
+  const auto pool = Pool::create(options);
+  {
+    auto lease = pool->borrow();
+    ASSERT_TRUE(lease);
+    server.sql("postgres", "SELECT pg_terminate_backend(" + std::to_string((*lease)->backend_pid()) + ", 60000)");
+    EXPECT_FALSE((*lease)->query("SELECT 1"));
+  }
+  auto lease = pool->borrow();
+  ASSERT_TRUE(lease);
+  EXPECT_TRUE((*lease)->query("SELECT 1"));
+}
+
+TEST(PostgresPool, CancelsAllThatIsLent) {
+  auto& server = shared_server();
+  const auto pool = Pool::create(options_for(server.create_database()));
+  auto lease = pool->borrow();
+  ASSERT_TRUE(lease);
+  const std::string pid = std::to_string((*lease)->backend_pid());
+  std::thread canceller([&] {
+    while (server.value("postgres", "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND pid = " + pid) !=
+           "1") {
+    }
+    pool->cancel_all();
+  });
+  const auto cancelled = (*lease)->query("SELECT pg_sleep(60)");
+  canceller.join();
+  ASSERT_FALSE(cancelled);
+  EXPECT_EQ(cancelled.error().code, ErrorCode::busy);
+}
+
+}  // namespace
+}  // namespace nizhal::postgres
