@@ -27,7 +27,9 @@ constexpr const char* kTables[] = {
   table_name text COLLATE "C" PRIMARY KEY,
   columns text NOT NULL,
   delivered boolean NOT NULL,
+  was_delivered boolean NOT NULL,
   triggers text NOT NULL,
+  definitions text NOT NULL,
   ready boolean NOT NULL DEFAULT false
 ))sql",
     R"sql(CREATE TABLE nizhal.removal (
@@ -170,7 +172,61 @@ BEGIN
     INTO epoch, pruned_through, min_client_version FROM nizhal.state AS s;
 END $$)sql";
 
+// A user's trigger that comes later may change the row, but has no reason to touch this column. The settings are read
+// here, too: calling begin_version() costs more than all the rest.
+constexpr const char* kStamp = R"sql(CREATE FUNCTION nizhal.stamp() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  NEW.nizhal_version := coalesce(nullif(current_setting('nizhal.version', true), '')::bigint, nizhal.begin_version());
+  RETURN NEW;
+END $$)sql";
+
+// Called by triggers, with their rights and search_path; nobody else may. Counting makes concurrent losses of the last
+// rows wait for each other, so that no grant outlives its rows.
+constexpr const char* kGainGrant =
+    R"sql(CREATE FUNCTION nizhal.gain_grant(definition text, subject text, bucket text, version bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  counted bigint;
+BEGIN
+  INSERT INTO nizhal.bucket_grant AS g (definition, subject, bucket, gained, granting_rows) VALUES ($1, $2, $3, $4, 1)
+    ON CONFLICT ON CONSTRAINT bucket_grant_pkey DO UPDATE SET granting_rows = g.granting_rows + 1
+    RETURNING g.granting_rows INTO counted;
+  IF counted = 1 THEN
+    INSERT INTO nizhal.grant_change VALUES ($4) ON CONFLICT DO NOTHING;
+  END IF;
+END $$)sql";
+
+constexpr const char* kLoseGrant =
+    R"sql(CREATE FUNCTION nizhal.lose_grant(definition text, subject text, bucket text, version bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  counted bigint;
+BEGIN
+  UPDATE nizhal.bucket_grant AS g SET granting_rows = g.granting_rows - 1
+    WHERE g.definition = $1 AND g.subject = $2 AND g.bucket = $3 RETURNING g.granting_rows INTO counted;
+  IF counted <= 0 THEN
+    DELETE FROM nizhal.bucket_grant AS g WHERE g.definition = $1 AND g.subject = $2 AND g.bucket = $3;
+    INSERT INTO nizhal.grant_change VALUES ($4) ON CONFLICT DO NOTHING;
+  END IF;
+END $$)sql";
+
 }  // namespace
+
+std::string bounded_name(std::string name) {
+  constexpr std::size_t kNameBytesMax = 63;
+  constexpr std::size_t kDigits = 12;
+  if (name.size() <= kNameBytesMax) return name;
+  const std::string digest = to_hex(sha256(as_bytes(name))).substr(0, kDigits);
+  name.resize(kNameBytesMax - kDigits - 1);
+  return name + "~" + digest;
+}
+
+std::string dollar_quoted(const std::string& body) {
+  std::string tag = "$$";
+  for (int i = 1; body.find(tag) != std::string::npos; ++i) tag = fmt::format("$nizhal{}$", i);
+  return tag + body + tag;
+}
 
 std::int32_t lock_class(std::string_view domain_name) {
   const std::string text = fmt::format("nizhal:{}", domain_name);
@@ -192,6 +248,7 @@ std::vector<std::string> engine_ddl(std::string_view domain_name) {
   };
   statements.push_back(with_class(kBeginVersion));
   statements.push_back(with_class(kHorizon));
+  for (const char* function : {kStamp, kGainGrant, kLoseGrant}) statements.emplace_back(function);
   return statements;
 }
 

@@ -13,6 +13,8 @@
 //   nizhal.begin_version()  the transaction's version, taken at its first call
 //   nizhal.now_us()         the time for retention: the engine's where the engine writes, else the clock's
 //   nizhal.horizon()        one consistent look at where the database stands
+//   nizhal.stamp()          the trigger that writes the version into a row
+//   nizhal.gain_grant(), nizhal.lose_grant()  what the triggers of membership tables call
 //
 // Settings of a transaction (set_config(…, true)): `nizhal.version`, its version once taken; `nizhal.now_us`, the
 // engine's time. A savepoint that is rolled back takes them and the published bound back with it, as it must.
@@ -32,6 +34,12 @@ inline constexpr std::int64_t kFormat = 1;
 /// that were there before the engine and have not changed since. On membership tables 0 also means that the row is not
 /// yet counted in nizhal.bucket_grant.
 inline constexpr const char* kVersionColumn = "nizhal_version";
+
+/// Identifiers that do not fit into PostgreSQL's 63 bytes are cut off silently there; here they end in a digest.
+std::string bounded_name(std::string name);
+
+/// A function body between dollar quotes that it does not contain.
+std::string dollar_quoted(const std::string& body);
 
 /// The class of the domain's advisory locks: 1 … 2³¹ − 1.
 std::int32_t lock_class(std::string_view domain_name);

@@ -187,22 +187,6 @@ std::string bucket_key_sql(const CompiledDomain& domain, std::size_t definition,
   return joined_sql(domain.definitions()[definition].prefix, row, entry.parameter_columns);
 }
 
-std::string grant_definition_id(const CompiledDomain& domain, std::size_t definition) {
-  const BucketDefinition& def = domain.definitions()[definition];
-  std::string text = def.prefix;
-  const auto add = [&text](std::string_view part) { text += fmt::format("\n{}:{}", part.size(), part); };
-  add(def.membership_table);
-  for (const MembershipFilter& filter : def.membership_filters) {
-    add(filter.column);
-    const TableDef& table = membership_table(domain, def);
-    const std::size_t index = table.index_of(filter.column);
-    const ColumnType type = index == TableDef::npos ? ColumnType::text : table.columns[index].type;
-    add(filter.claim.empty() ? sql_literal(Dialect::sqlite, type, filter.constant) : "claim " + filter.claim);
-  }
-  for (const ParameterDef& parameter : def.parameters) add(parameter.membership_column);
-  return to_hex(sha256(as_bytes(text))).substr(0, 16);
-}
-
 std::string grants_sql(const CompiledDomain& domain, std::size_t definition, std::string_view row) {
   const BucketDefinition& def = domain.definitions()[definition];
   const TableDef& table = membership_table(domain, def);

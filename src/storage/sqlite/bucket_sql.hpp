@@ -33,9 +33,6 @@ std::string in_bucket_sql(const CompiledDomain& domain, std::size_t definition, 
 std::string bucket_key_sql(const CompiledDomain& domain, std::size_t definition, const BucketTable& entry,
                            std::string_view row);
 
-/// A membership definition's id in `nizhal_grant`: the same as long as the same rows grant the same buckets to the
-/// same actors, whatever the order of declarations.
-std::string grant_definition_id(const CompiledDomain& domain, std::size_t definition);
 /// True when a row of the membership table grants a bucket.
 std::string grants_sql(const CompiledDomain& domain, std::size_t definition, std::string_view row);
 std::string grant_subject_sql(const CompiledDomain& domain, std::size_t definition, std::string_view row);

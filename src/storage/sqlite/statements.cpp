@@ -7,6 +7,7 @@
 #include "base/json.hpp"
 #include "domain/value_json.hpp"
 #include "query/to_sql.hpp"
+#include "storage/grant_definition.hpp"
 #include "storage/sqlite/bucket_sql.hpp"
 #include "storage/sqlite/engine_tables.hpp"
 #include "storage/sqlite/triggers.hpp"

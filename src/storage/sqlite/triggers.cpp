@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "query/to_sql.hpp"
+#include "storage/grant_definition.hpp"
 #include "storage/sqlite/bucket_sql.hpp"
 #include "storage/sqlite/engine_tables.hpp"
 
