@@ -1,6 +1,7 @@
 #include "storage/sqlite/sqlite_storage.hpp"
 
 #include <fmt/format.h>
+#include <sqlite3.h>
 
 #include <mutex>
 
@@ -92,16 +93,29 @@ class SqliteStorage : public Storage {
     if (!turn) return tl::unexpected(turn.error());
     auto transaction = sqlite::Transaction::begin(turn->connection(), sqlite::Transaction::Mode::immediate);
     if (!transaction) return tl::unexpected(transaction.error());
-    if (auto done = turn->connection().execute(std::string(sql)); !done) {
+    // A script that ended the transaction would keep the half of it that has run.
+    bool ends_transaction = false;
+    sqlite3_set_authorizer(
+        turn->connection().handle(),
+        [](void* ends, int action, const char*, const char*, const char*, const char*) {
+          if (action != SQLITE_TRANSACTION) return SQLITE_OK;
+          *static_cast<bool*>(ends) = true;
+          return SQLITE_DENY;
+        },
+        &ends_transaction);
+    auto done = turn->connection().execute(std::string(sql));
+    sqlite3_set_authorizer(turn->connection().handle(), nullptr, nullptr);
+    if (ends_transaction)
+      return failure(ErrorCode::usage,
+                     "the script has a BEGIN, COMMIT or ROLLBACK of its own and nothing of it was kept; it runs in one "
+                     "transaction, leave them out");
+    if (!done) {
       // What SQLite calls an error of its caller is here one of whoever wrote the script.
       const ErrorCode code = done.error().code;
       const bool is_scripts = code == ErrorCode::internal || code == ErrorCode::constraint_violated;
       return failure(is_scripts ? ErrorCode::usage : code,
                      fmt::format("the script failed and nothing of it was kept: {}", done.error().message));
     }
-    if (!turn->connection().in_transaction())
-      return failure(ErrorCode::usage,
-                     "the script ends the transaction that it runs in; leave out BEGIN, COMMIT and ROLLBACK");
     return transaction->commit();
   }
 

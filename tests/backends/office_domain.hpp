@@ -6,7 +6,7 @@
 
 #include <nizhal/domain.hpp>
 
-namespace nizhal::storage {
+namespace nizhal::testing {
 
 struct Doc {
   std::string id, owner_id;
@@ -77,4 +77,4 @@ inline Domain office_domain() {
   return d;
 }
 
-}  // namespace nizhal::storage
+}  // namespace nizhal::testing
