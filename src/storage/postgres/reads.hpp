@@ -53,8 +53,4 @@ inline MutationId mutation_id_at(const postgres::Rows& rows, int row, int column
 }
 std::optional<std::string> optional_text(const postgres::Rows& rows, int row, int column);
 
-/// Lists of texts in the engine's own tables.
-std::string texts_to_json(const std::vector<std::string>& texts);
-std::vector<std::string> texts_from_json(std::string_view text);
-
 }  // namespace nizhal::storage::pg

@@ -1,0 +1,153 @@
+#include "storage/postgres/gc.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+
+#include "storage/postgres/reads.hpp"
+
+namespace nizhal::storage::pg {
+namespace {
+
+/// Rows per transaction: some ten milliseconds, so that nobody waits for its locks and vacuum can follow.
+constexpr std::int64_t kBatchRows = 5'000;
+/// Settled changes of grants that are kept before they are pruned. Pruning them makes every instance look at its
+/// streams' grants once.
+constexpr std::int64_t kGrantChangesKept = 1'000;
+
+constexpr const char* kBegin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+
+void begin(postgres::Connection& connection) {
+  connection.queue(kBegin);
+  if (!connection.transaction_settings().empty()) connection.queue(connection.transaction_settings());
+  // The time that triggers and defaults would take is nobody's here.
+  connection.queue("SELECT set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)");
+}
+
+struct Batch {
+  std::int64_t looked_at = 0;
+  std::int64_t last_seq = 0;
+  std::uint64_t pruned = 0;
+  Version highest{};
+};
+
+/// Rows come in the order in which they were written, which is nearly that of their times. So the walk ends with the
+/// first batch that has nothing to prune, and never reads what is young.
+Result<Batch> prune_batch(postgres::Connection& connection, std::string_view table, Timestamp before, Version settled,
+                          std::int64_t after_seq, bool guards_horizon) {
+  const std::string sql = fmt::format(
+      "WITH batch AS MATERIALIZED (SELECT seq, version, at_us FROM nizhal.{0} WHERE seq > $1::bigint ORDER BY seq "
+      "LIMIT $2::bigint), gone AS (DELETE FROM nizhal.{0} AS t WHERE t.seq = ANY (ARRAY(SELECT seq FROM batch "
+      "WHERE at_us < $3::bigint AND version <= $4::bigint)) RETURNING t.version) "
+      "SELECT (SELECT count(*) FROM batch), (SELECT max(seq) FROM batch), (SELECT count(*) FROM gone), "
+      "(SELECT max(version) FROM gone)",
+      table);
+  const Parameters parameters{fmt::to_string(after_seq), fmt::to_string(kBatchRows),
+                              fmt::to_string(before.microseconds), to_sql(settled)};
+  begin(connection);
+  const auto rows = connection.query(sql, postgres::parameters_of(parameters));
+  if (!rows) return tl::unexpected(rows.error());
+  Batch batch;
+  batch.looked_at = rows->integer(0, 0);
+  batch.last_seq = rows->integer(0, 1);
+  batch.pruned = static_cast<std::uint64_t>(rows->integer(0, 2));
+  batch.highest = version_at(*rows, 0, 3);
+  if (guards_horizon && batch.pruned > 0) {
+    const Parameters raised{to_sql(batch.highest)};
+    connection.queue("UPDATE nizhal.state SET pruned_through = $1::bigint WHERE pruned_through < $1::bigint",
+                     postgres::parameters_of(raised));
+  }
+  connection.queue("COMMIT");
+  if (auto finished = connection.finish(); !finished) return tl::unexpected(finished.error());
+  return batch;
+}
+
+class Collector {
+ public:
+  Collector(const std::shared_ptr<postgres::Pool>& pool, Timestamp before, Version settled,
+            const std::atomic<bool>& stopping)
+      : pool_(pool), before_(before), settled_(settled), stopping_(stopping) {}
+
+  Result<std::uint64_t> prune(std::string_view table, bool guards_horizon) {
+    std::uint64_t pruned = 0;
+    std::int64_t after = 0;
+    for (;;) {
+      auto lease = next_lease();
+      if (!lease) return tl::unexpected(lease.error());
+      const auto batch = prune_batch(**lease, table, before_, settled_, after, guards_horizon);
+      if (!batch) return tl::unexpected(batch.error());
+      pruned += batch->pruned;
+      after = batch->last_seq;
+      if (batch->looked_at < kBatchRows || batch->pruned == 0) return pruned;
+    }
+  }
+
+  /// What is settled is needed by those only who have not looked since. They learn from a change of this transaction's
+  /// own that something changed.
+  Result<void> prune_grant_changes(const std::shared_ptr<OwnWriters>& own_writers) {
+    for (;;) {
+      OwnWriters::Entry entry = own_writers->begin();
+      auto lease = next_lease();
+      if (!lease) return tl::unexpected(lease.error());
+      postgres::Connection& connection = **lease;
+      const Parameters parameters{to_sql(settled_), fmt::to_string(kGrantChangesKept + kBatchRows)};
+      const auto settled = connection.query(
+          "SELECT count(*) FROM (SELECT FROM nizhal.grant_change WHERE version <= $1::bigint ORDER BY version "
+          "LIMIT $2::bigint) AS settled",
+          postgres::parameters_of(parameters));
+      if (!settled) return tl::unexpected(settled.error());
+      if (settled->integer(0, 0) <= kGrantChangesKept) return {};
+      begin(connection);
+      const auto taken = connection.query("SELECT nizhal.begin_version(), pg_backend_pid()");
+      if (!taken) return tl::unexpected(taken.error());
+      entry.took(version_at(*taken, 0, 0), static_cast<int>(taken->integer(0, 1)));
+      connection.queue(
+          "DELETE FROM nizhal.grant_change WHERE version = ANY (ARRAY(SELECT version FROM nizhal.grant_change "
+          "WHERE version <= $1::bigint ORDER BY version LIMIT $2::bigint))",
+          postgres::parameters_of(parameters));
+      connection.queue("INSERT INTO nizhal.grant_change (version) VALUES (nizhal.begin_version())");
+      connection.queue("COMMIT");
+      if (auto finished = connection.finish(); !finished) return tl::unexpected(finished.error());
+    }
+  }
+
+ private:
+  Result<postgres::Pool::Lease> next_lease() {
+    if (stopping_) return failure(ErrorCode::busy, "the server is stopping");
+    return pool_->borrow();
+  }
+
+  const std::shared_ptr<postgres::Pool>& pool_;
+  const Timestamp before_;
+  const Version settled_;
+  const std::atomic<bool>& stopping_;
+};
+
+}  // namespace
+
+Result<GcReport> collect_garbage(const std::shared_ptr<postgres::Pool>& pool, Horizon& horizon,
+                                 const std::shared_ptr<OwnWriters>& own_writers, Timestamp before,
+                                 const std::atomic<bool>& stopping) {
+  const auto position = horizon.read();
+  if (!position) return tl::unexpected(position.error());
+  Collector collector(pool, before, position->horizon, stopping);
+  GcReport report;
+  const auto removals = collector.prune("removal", true);
+  if (!removals) return tl::unexpected(removals.error());
+  report.removals = *removals;
+  const auto mutations = collector.prune("mutation", false);
+  if (!mutations) return tl::unexpected(mutations.error());
+  report.mutations = *mutations;
+  const auto audit_rows = collector.prune("audit", false);
+  if (!audit_rows) return tl::unexpected(audit_rows.error());
+  report.audit_rows = *audit_rows;
+  if (auto pruned = collector.prune_grant_changes(own_writers); !pruned) return tl::unexpected(pruned.error());
+  const auto after = horizon.read();
+  if (!after) return tl::unexpected(after.error());
+  report.pruned_through = after->pruned_through;
+  return report;
+}
+
+}  // namespace nizhal::storage::pg

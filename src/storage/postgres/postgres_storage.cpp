@@ -1,0 +1,209 @@
+#include "storage/postgres/postgres_storage.hpp"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <utility>
+
+#include "base/ids.hpp"
+#include "postgres/connection.hpp"
+#include "postgres/pool.hpp"
+#include "storage/postgres/gc.hpp"
+#include "storage/postgres/horizon.hpp"
+#include "storage/postgres/migration.hpp"
+#include "storage/postgres/own_writers.hpp"
+#include "storage/postgres/reads.hpp"
+#include "storage/postgres/snapshot.hpp"
+#include "storage/postgres/watcher.hpp"
+#include "storage/postgres/write_transaction.hpp"
+
+namespace nizhal::storage {
+namespace {
+
+constexpr int kServerVersionMin = 130'000;
+
+postgres::ConnectOptions connect_options(const PostgresStorageOptions& options) {
+  postgres::ConnectOptions connect;
+  connect.url = options.url;
+  connect.connect_timeout = options.connect_timeout;
+  connect.statement_timeout = options.statement_timeout;
+  connect.lock_timeout = options.lock_timeout;
+  connect.transaction_pooler = options.transaction_pooler;
+  return connect;
+}
+
+/// The watcher must notice when the database goes, which a pooler hides.
+postgres::ConnectOptions watcher_options(const PostgresStorageOptions& options) {
+  postgres::ConnectOptions connect = connect_options(options);
+  if (options.listen_url.empty()) return connect;
+  connect.url = options.listen_url;
+  connect.transaction_pooler = false;
+  return connect;
+}
+
+postgres::PoolOptions pool_options(const PostgresStorageOptions& options) {
+  postgres::PoolOptions pool;
+  pool.connect = connect_options(options);
+  pool.connections_max = options.connections_max;
+  return pool;
+}
+
+/// Scripts and migrations take their time.
+postgres::ConnectOptions patient(postgres::ConnectOptions connect) {
+  connect.statement_timeout = std::chrono::milliseconds(0);
+  return connect;
+}
+
+class PostgresStorage : public Storage {
+ public:
+  PostgresStorage(PostgresStorageOptions options, std::shared_ptr<const CompiledDomain> domain, std::string schema,
+                  Random& random, Log log)
+      : options_(std::move(options)),
+        random_(random),
+        log_(std::move(log)),
+        catalog_(std::make_shared<const pg::Catalog>(std::move(domain), std::move(schema))),
+        searched_(std::make_shared<pg::SearchedTables>(catalog_->domain->tables().size())),
+        own_writers_(std::make_shared<pg::OwnWriters>()),
+        pool_(postgres::Pool::create(pool_options(options_))),
+        horizon_({.connect = connect_options(options_)}, log_),
+        watcher_(watcher_options(options_), own_writers_) {}
+
+  Result<ProvisionReport> provision() override {
+    auto connection = postgres::Connection::connect(patient(connect_options(options_)));
+    if (!connection) return tl::unexpected(connection.error());
+    return provision_database(**connection, *catalog_->domain, random_, log_);
+  }
+
+  Result<Position> position() override {
+    if (stopping_) return is_stopping();
+    return horizon_.read();
+  }
+
+  Result<std::unique_ptr<Snapshot>> open_snapshot(const std::optional<Position>& settled) override {
+    if (stopping_) return is_stopping();
+    if (settled) return pg::open_snapshot(catalog_, pool_, *settled);
+    const auto position = horizon_.read();
+    if (!position) return tl::unexpected(position.error());
+    return pg::open_snapshot(catalog_, pool_, *position);
+  }
+
+  Result<std::unique_ptr<WriteTransaction>> begin_write(Timestamp now, const WriteOptions& options) override {
+    if (stopping_) return is_stopping();
+    pg::OwnWriters::Entry entry = own_writers_->begin();
+    auto lease = pool_->borrow();
+    if (!lease) return tl::unexpected(lease.error());
+    return pg::begin_write(catalog_, searched_, std::move(entry), *std::move(lease), now, options);
+  }
+
+  Result<ChangeMark> change_mark() override {
+    if (stopping_) return is_stopping();
+    return watcher_.look();
+  }
+
+  Result<GcReport> gc(Timestamp before) override {
+    if (stopping_) return is_stopping();
+    return pg::collect_garbage(pool_, horizon_, own_writers_, before, stopping_);
+  }
+
+  Result<std::string> rotate_epoch() override {
+    auto lease = pool_->borrow();
+    if (!lease) return tl::unexpected(lease.error());
+    const pg::Parameters parameters{random_uuid(random_)};
+    const auto done = (*lease)->query("UPDATE nizhal.state SET epoch = $1", postgres::parameters_of(parameters));
+    if (!done) return tl::unexpected(done.error());
+    // What devices are told is made of the stored epoch and of the cluster's identity.
+    const auto position = horizon_.read();
+    if (!position) return tl::unexpected(position.error());
+    return position->epoch;
+  }
+
+  Result<void> run_script(std::string_view sql) override;
+
+  void interrupt() override {
+    stopping_ = true;
+    pool_->cancel_all();
+    horizon_.cancel();
+    watcher_.cancel();
+  }
+
+  std::string describe() const override { return postgres::describe_url(options_.url); }
+
+ private:
+  static tl::unexpected<Error> is_stopping() { return failure(ErrorCode::busy, "the server is stopping"); }
+
+  const PostgresStorageOptions options_;
+  Random& random_;
+  const Log log_;
+  const std::shared_ptr<const pg::Catalog> catalog_;
+  const std::shared_ptr<pg::SearchedTables> searched_;
+  const std::shared_ptr<pg::OwnWriters> own_writers_;
+  const std::shared_ptr<postgres::Pool> pool_;
+  pg::Horizon horizon_;
+  pg::Watcher watcher_;
+  std::atomic<bool> stopping_{false};
+};
+
+Result<void> PostgresStorage::run_script(std::string_view sql) {
+  // A connection of its own: the script may change the session's settings.
+  auto connected = postgres::Connection::connect(patient(connect_options(options_)));
+  if (!connected) return tl::unexpected(connected.error());
+  postgres::Connection& connection = **connected;
+  connection.queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
+  if (!connection.transaction_settings().empty()) connection.queue(connection.transaction_settings());
+  // Seen at the end only if the transaction is still the same.
+  const std::string mark = random_uuid(random_);
+  const pg::Parameters parameters{mark};
+  connection.queue("SELECT set_config('nizhal.script', $1, true)", postgres::parameters_of(parameters));
+  if (auto begun = connection.finish(); !begun) return tl::unexpected(begun.error());
+  const auto fails = [&connection](const Error& error) {
+    // Whoever wrote the script may read what the server says about it.
+    const std::string why = connection.error_text().empty() ? error.message : connection.error_text();
+    const bool is_scripts = error.code != ErrorCode::busy && error.code != ErrorCode::disk_full;
+    return failure(is_scripts ? ErrorCode::usage : error.code,
+                   fmt::format("the script failed and nothing of it was kept: {}", why));
+  };
+  if (auto done = connection.execute(std::string(sql)); !done) {
+    if (connection.in_transaction()) return fails(done.error());
+    if (!connection.is_open())
+      return failure(ErrorCode::busy, "the connection to the database broke while the script ran");
+    return failure(ErrorCode::usage,
+                   fmt::format("the script failed after it had ended the transaction that it runs in; "
+                               "leave out BEGIN, COMMIT and ROLLBACK: {}",
+                               connection.error_text()));
+  }
+  const auto same = connection.query("SELECT current_setting('nizhal.script', true)");
+  if (!same || !connection.in_transaction() || same->text(0, 0) != mark)
+    return failure(ErrorCode::usage,
+                   "the script ends the transaction that it runs in; leave out BEGIN, COMMIT and ROLLBACK");
+  if (auto committed = connection.query("COMMIT"); !committed) return fails(committed.error());
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Storage>> open_postgres_storage(PostgresStorageOptions options,
+                                                       std::shared_ptr<const CompiledDomain> domain, Random& random,
+                                                       Log log) {
+  const std::string where = postgres::describe_url(options.url);
+  auto connection = postgres::Connection::connect(connect_options(options));
+  if (!connection) return tl::unexpected(connection.error());
+  if ((*connection)->server_version() < kServerVersionMin)
+    return failure(ErrorCode::usage, fmt::format("{} is PostgreSQL {}; it must be 13 or newer", where,
+                                                 (*connection)->server_version() / 10'000));
+  const auto about = (*connection)->query("SELECT coalesce(current_schema(), ''), current_setting('server_encoding')");
+  if (!about) return tl::unexpected(about.error());
+  std::string schema(about->text(0, 0));
+  if (schema.empty())
+    return failure(ErrorCode::usage,
+                   fmt::format("the search_path at {} names no schema that exists: create it, or set the role's "
+                               "search_path to where the synced tables are",
+                               where));
+  if (about->text(0, 1) != "UTF8")
+    return failure(ErrorCode::usage,
+                   fmt::format("the database at {} is encoded in {}; create one with UTF8", where, about->text(0, 1)));
+  connection->reset();
+  return std::unique_ptr<Storage>(std::make_unique<PostgresStorage>(std::move(options), std::move(domain),
+                                                                    std::move(schema), random, std::move(log)));
+}
+
+}  // namespace nizhal::storage

@@ -1,0 +1,81 @@
+#include "storage/postgres/reads.hpp"
+
+#include <limits>
+
+namespace nizhal::storage::pg {
+
+postgres::Connection::Ticket Query::queue(postgres::Connection& connection) const {
+  return connection.queue(sql, postgres::parameters_of(parameters));
+}
+
+Result<postgres::Rows> Query::run(postgres::Connection& connection) const {
+  return connection.query(sql, postgres::parameters_of(parameters));
+}
+
+Query grants_query(const Catalog& catalog, const Actor& actor, Lock lock) {
+  const CompiledDomain& domain = *catalog.domain;
+  ArrayText definitions, subjects;
+  for (std::size_t d = 0; d < domain.definitions().size(); ++d) {
+    if (domain.definitions()[d].is_static()) continue;
+    const auto subject = domain.grant_subject(d, actor);
+    // A text with a zero byte is in no column.
+    if (!subject || subject->find('\0') != std::string::npos) continue;
+    definitions.add(catalog.sql.grant_ids[d]);
+    subjects.add(*subject);
+  }
+  // One look-up in the primary key per definition.
+  constexpr const char* kRead =
+      "SELECT g.definition, g.bucket, g.gained FROM unnest($1::text[], $2::text[]) AS a(definition, subject) "
+      "JOIN nizhal.bucket_grant AS g ON g.definition = a.definition AND g.subject = a.subject";
+  constexpr const char* kLock =
+      "SELECT g.definition, g.bucket, g.gained FROM unnest($1::text[], $2::text[]) AS a(definition, subject) "
+      "JOIN nizhal.bucket_grant AS g ON g.definition = a.definition AND g.subject = a.subject FOR KEY SHARE OF g";
+  return Query{lock == Lock::none ? kRead : kLock, {std::move(definitions).finish(), std::move(subjects).finish()}};
+}
+
+std::vector<Grant> grants_from(const Catalog& catalog, const Actor& actor, const postgres::Rows& rows) {
+  const CompiledDomain& domain = *catalog.domain;
+  std::vector<Grant> grants;
+  for (std::size_t d = 0; d < domain.definitions().size(); ++d) {
+    if (domain.definitions()[d].is_static()) {
+      if (auto bucket = domain.static_bucket(d, actor)) grants.push_back({*std::move(bucket), Version{0}});
+      continue;
+    }
+    for (int row = 0; row < rows.size(); ++row) {
+      if (rows.text(row, 0) != catalog.sql.grant_ids[d]) continue;
+      auto bucket = domain.parse_bucket(rows.text(row, 1));
+      if (bucket && bucket->definition == d) grants.push_back({*std::move(bucket), version_at(rows, row, 2)});
+    }
+  }
+  return grants;
+}
+
+Query client_query(std::string_view client_id) {
+  return Query{
+      "SELECT client_id, user_id, owner_id, last_mutation_id, last_client_mutation_id, last_hlc "
+      "FROM nizhal.client WHERE client_id = $1",
+      {std::string(client_id)}};
+}
+
+ClientRecord client_from(const postgres::Rows& rows, int row) {
+  ClientRecord record;
+  record.client_id = std::string(rows.text(row, 0));
+  record.user_id = std::string(rows.text(row, 1));
+  record.owner_id = std::string(rows.text(row, 2));
+  record.last_mutation_id = mutation_id_at(rows, row, 3);
+  record.last_client_mutation_id = std::string(rows.text(row, 4));
+  record.last_hlc = std::string(rows.text(row, 5));
+  return record;
+}
+
+std::string to_sql(std::uint64_t number) {
+  constexpr auto kMax = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+  return std::to_string(number > kMax ? kMax : number);
+}
+
+std::optional<std::string> optional_text(const postgres::Rows& rows, int row, int column) {
+  if (rows.is_null(row, column)) return std::nullopt;
+  return std::string(rows.text(row, column));
+}
+
+}  // namespace nizhal::storage::pg

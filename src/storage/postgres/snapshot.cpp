@@ -1,0 +1,418 @@
+#include "storage/postgres/snapshot.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <set>
+#include <unordered_set>
+#include <utility>
+
+#include "base/json.hpp"
+#include "domain/value_json.hpp"
+#include "query/to_sql.hpp"
+#include "storage/postgres/values.hpp"
+#include "storage/text_list.hpp"
+
+namespace nizhal::storage::pg {
+
+// Every statement of a page is a walk along one index. Plans are made once per connection, because they do not depend
+// on the values; what the planner would otherwise choose does, on statistics that may be old.
+const char* const kTakeSnapshotSql =
+    "SELECT s.pruned_through, (SELECT v.last_value FROM nizhal.version_seq AS v), "
+    "set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), "
+    "set_config('enable_sort', 'off', true), set_config('enable_hashjoin', 'off', true), "
+    "set_config('enable_mergejoin', 'off', true), set_config('max_parallel_workers_per_gather', '0', true), "
+    "set_config('jit', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true) "
+    "FROM nizhal.state AS s";
+
+const char* const kRemovalsSql =
+    "SELECT m.version, m.seq, m.table_name, m.key, m.client_key, m.deleted "
+    "FROM unnest($1::text[], $2::bigint[]) AS b(bucket, after) CROSS JOIN LATERAL ("
+    "SELECT m.* FROM nizhal.removal AS m WHERE m.bucket = b.bucket AND m.version > b.after AND m.version <= $3::bigint "
+    "AND m.table_name = ANY($4::text[]) ORDER BY m.version, m.seq LIMIT $5::bigint) AS m "
+    "ORDER BY m.version, m.seq LIMIT $5::bigint";
+
+namespace {
+
+/// Up to this many rows of a bucket are counted; of more, only the planner's idea is told. Counting must not take
+/// longer than the page that it goes with.
+constexpr std::uint64_t kCountedMax = 50'000;
+
+std::string limit_text(std::uint64_t limit) { return to_sql(limit); }
+
+/// The planner's idea of how many rows a statement gives, from EXPLAIN (FORMAT JSON).
+std::uint64_t planned_rows(std::string_view plan) {
+  const auto parsed = parse_json(plan);
+  if (!parsed) return 0;
+  const json::array* plans = parsed->if_array();
+  if (plans == nullptr || plans->empty()) return 0;
+  const json::value* top = member(plans->front(), "Plan");
+  const json::value* rows = top != nullptr ? member(*top, "Plan Rows") : nullptr;
+  const auto number = rows != nullptr ? as_integer(*rows) : std::nullopt;
+  return number && *number > 0 ? static_cast<std::uint64_t>(*number) : 0;
+}
+
+class PostgresSnapshot : public Snapshot {
+ public:
+  PostgresSnapshot(std::shared_ptr<const Catalog> catalog, postgres::Pool::Lease lease, Position position)
+      : catalog_(std::move(catalog)),
+        domain_(*catalog_->domain),
+        lease_(std::move(lease)),
+        connection_(*lease_),
+        position_(std::move(position)) {}
+
+  Result<Position> position() override { return position_; }
+  Result<std::vector<Grant>> grants(const Actor& actor) override;
+  Result<std::optional<ClientRecord>> client(std::string_view client_id) override;
+  Result<std::vector<EncodedRow>> live_rows(const LiveQuery& query) override;
+  Result<std::vector<Removal>> live_removals(const LiveQuery& query) override;
+  Result<std::vector<EncodedRow>> backfill(const Bucket& bucket, std::size_t table,
+                                           const std::optional<std::string>& after_key, std::size_t limit) override;
+  Result<std::uint64_t> count_rows(const Bucket& bucket, std::size_t table) override;
+  Result<std::vector<AuditRow>> audit(Version since, Version until, std::size_t limit) override;
+
+ private:
+  using Ticket = postgres::Connection::Ticket;
+  /// A statement on its way and what it is about.
+  struct Asked {
+    std::size_t table = 0;
+    Ticket ticket{};
+  };
+  /// Rows of a table, from a statement that gives version and columns.
+  struct Answer {
+    std::size_t table = 0;
+    postgres::Rows rows;
+  };
+
+  static bool has(const LiveQuery& query, std::size_t table) {
+    return query.tables == nullptr || (table < query.tables->size() && (*query.tables)[table]);
+  }
+  static std::optional<std::string> limit_of(const LiveQuery& query) {
+    return query.limit ? std::optional(limit_text(*query.limit)) : std::nullopt;
+  }
+  static std::string through_of(const LiveQuery& query) {
+    return query.through ? to_sql(*query.through) : to_sql(std::numeric_limits<std::uint64_t>::max());
+  }
+  int key_column(std::size_t table) const { return static_cast<int>(domain_.table(table).key_index()) + 1; }
+  Result<std::vector<Answer>> answers_to(const std::vector<Asked>& asked);
+  EncodedRow encoded(const Answer& answer, int row) const;
+  Result<void> judge(std::vector<Removal>& removals, const std::unordered_set<std::string_view>& covered);
+  /// The entries of a definition that put rows of a table into its buckets, with the bucket's values.
+  std::vector<std::pair<const EntrySql*, Parameters>> entries_of(const Bucket& bucket, std::size_t table) const;
+
+  const std::shared_ptr<const Catalog> catalog_;
+  const CompiledDomain& domain_;
+  const postgres::Pool::Lease lease_;
+  postgres::Connection& connection_;
+  const Position position_;
+};
+
+Result<std::vector<Grant>> PostgresSnapshot::grants(const Actor& actor) {
+  const auto rows = grants_query(*catalog_, actor).run(connection_);
+  if (!rows) return tl::unexpected(rows.error());
+  return grants_from(*catalog_, actor, *rows);
+}
+
+Result<std::optional<ClientRecord>> PostgresSnapshot::client(std::string_view client_id) {
+  // No column holds a zero byte.
+  if (client_id.find('\0') != std::string_view::npos) return std::optional<ClientRecord>{};
+  const auto rows = client_query(client_id).run(connection_);
+  if (!rows) return tl::unexpected(rows.error());
+  if (rows->size() == 0) return std::optional<ClientRecord>{};
+  return std::optional(client_from(*rows, 0));
+}
+
+Result<std::vector<PostgresSnapshot::Answer>> PostgresSnapshot::answers_to(const std::vector<Asked>& asked) {
+  if (auto finished = connection_.finish(); !finished) return tl::unexpected(finished.error());
+  std::vector<Answer> answers;
+  for (const Asked& one : asked) {
+    auto rows = connection_.take(one.ticket);
+    if (!rows) return tl::unexpected(rows.error());
+    answers.push_back({one.table, *std::move(rows)});
+  }
+  return answers;
+}
+
+EncodedRow PostgresSnapshot::encoded(const Answer& answer, int row) const {
+  EncodedRow out;
+  out.table = answer.table;
+  out.version = version_at(answer.rows, row, 0);
+  out.key = std::string(answer.rows.text(row, key_column(answer.table)));
+  append_stored_row_json(out.json, catalog_->sql.tables[answer.table], domain_.table(answer.table), answer.rows, row,
+                         1);
+  return out;
+}
+
+Result<std::vector<EncodedRow>> PostgresSnapshot::live_rows(const LiveQuery& query) {
+  if (query.buckets == nullptr || query.limit == 0U) return std::vector<EncodedRow>{};
+  std::vector<std::vector<const Bucket*>> buckets(domain_.definitions().size());
+  for (const CoveredBucket& covered : *query.buckets) buckets[covered.bucket.definition].push_back(&covered.bucket);
+  std::vector<Asked> asked;
+  for (std::size_t d = 0; d < buckets.size(); ++d) {
+    if (buckets[d].empty()) continue;
+    for (const EntrySql& entry : catalog_->sql.entries[d]) {
+      if (!has(query, entry.table)) continue;
+      auto parameters = entry.values_of(buckets[d]);
+      if (!parameters) continue;
+      parameters->emplace_back(to_sql(query.after));
+      parameters->emplace_back(through_of(query));
+      parameters->push_back(limit_of(query));
+      asked.push_back({entry.table, connection_.queue(entry.live, postgres::parameters_of(*parameters))});
+    }
+  }
+  const auto answers = answers_to(asked);
+  if (!answers) return tl::unexpected(answers.error());
+
+  struct Place {
+    Version version{};
+    const Answer* answer = nullptr;
+    int row = 0;
+  };
+  std::vector<Place> places;
+  for (const Answer& answer : *answers)
+    for (int row = 0; row < answer.rows.size(); ++row)
+      places.push_back({version_at(answer.rows, row, 0), &answer, row});
+  std::stable_sort(places.begin(), places.end(),
+                   [](const Place& left, const Place& right) { return left.version < right.version; });
+  // A row is in one bucket of an entry at most, but several entries may deliver it.
+  std::set<std::pair<std::size_t, std::string_view>> seen;
+  const bool may_repeat = answers->size() > 1;
+  std::vector<EncodedRow> rows;
+  for (const Place& place : places) {
+    if (query.limit && rows.size() == *query.limit) break;
+    const Answer& answer = *place.answer;
+    if (may_repeat && !seen.emplace(answer.table, answer.rows.text(place.row, key_column(answer.table))).second)
+      continue;
+    rows.push_back(encoded(answer, place.row));
+  }
+  return rows;
+}
+
+Result<std::vector<Removal>> PostgresSnapshot::live_removals(const LiveQuery& query) {
+  if (query.buckets == nullptr || query.limit == 0U) return std::vector<Removal>{};
+  struct Lists {
+    ArrayText keys, after, tables;
+  };
+  std::vector<Lists> lists(domain_.definitions().size());
+  std::unordered_set<std::string_view> covered_keys;
+  for (const CoveredBucket& covered : *query.buckets) {
+    covered_keys.insert(covered.bucket.key);
+    Lists& list = lists[covered.bucket.definition];
+    list.keys.add(covered.bucket.key);
+    list.after.add(to_sql(std::max(query.after, covered.removals_after)));
+  }
+  std::vector<Asked> asked;
+  for (std::size_t d = 0; d < lists.size(); ++d) {
+    if (lists[d].keys.is_empty()) continue;
+    for (const std::size_t table : catalog_->sql.tables_of[d])
+      if (has(query, table)) lists[d].tables.add(domain_.table(table).name);
+    if (lists[d].tables.is_empty()) continue;
+    const Parameters parameters{std::move(lists[d].keys).finish(), std::move(lists[d].after).finish(),
+                                through_of(query), std::move(lists[d].tables).finish(), limit_of(query)};
+    asked.push_back({0, connection_.queue(kRemovalsSql, postgres::parameters_of(parameters))});
+  }
+  const auto answers = answers_to(asked);
+  if (!answers) return tl::unexpected(answers.error());
+
+  std::vector<std::pair<std::pair<Version, std::int64_t>, Removal>> found;
+  for (const Answer& answer : *answers) {
+    for (int row = 0; row < answer.rows.size(); ++row) {
+      const auto table = domain_.table_index(answer.rows.text(row, 2));
+      if (!table) continue;
+      Removal removal;
+      removal.table = *table;
+      removal.version = version_at(answer.rows, row, 0);
+      removal.key = std::string(answer.rows.text(row, 3));
+      removal.client_key = optional_text(answer.rows, row, 4);
+      removal.deleted = answer.rows.boolean(row, 5);
+      found.push_back({{removal.version, answer.rows.integer(row, 1)}, std::move(removal)});
+    }
+  }
+  std::sort(found.begin(), found.end(), [](const auto& left, const auto& right) { return left.first < right.first; });
+  std::vector<Removal> removals;
+  for (auto& [place, removal] : found) {
+    if (query.limit && removals.size() == *query.limit) break;
+    removals.push_back(std::move(removal));
+  }
+  if (auto judged = judge(removals, covered_keys); !judged) return tl::unexpected(judged.error());
+  return removals;
+}
+
+/// Sets covered_at, by what is in the snapshot: one statement per table for all removals.
+Result<void> PostgresSnapshot::judge(std::vector<Removal>& removals,
+                                     const std::unordered_set<std::string_view>& covered) {
+  struct Keys {
+    std::map<std::string_view, std::optional<Version>> judged;
+    std::vector<std::string_view> asked;  // by ordinal
+  };
+  std::map<std::size_t, Keys> tables;
+  for (const Removal& removal : removals) {
+    if (catalog_->sql.tables[removal.table].buckets_of_keys.empty()) continue;
+    // What is no key of this table now (it had another type once) is in none of its buckets.
+    if (!key_from_text(domain_.table(removal.table), removal.key)) continue;
+    Keys& keys = tables[removal.table];
+    if (keys.judged.try_emplace(removal.key).second) keys.asked.push_back(removal.key);
+  }
+  if (tables.empty()) return {};
+  std::vector<Asked> asked;
+  for (const auto& [table, keys] : tables) {
+    ArrayText list;
+    for (const std::string_view key : keys.asked) list.add(key);
+    const Parameters parameters{std::move(list).finish()};
+    asked.push_back(
+        {table, connection_.queue(catalog_->sql.tables[table].buckets_of_keys, postgres::parameters_of(parameters))});
+  }
+  const auto answers = answers_to(asked);
+  if (!answers) return tl::unexpected(answers.error());
+  for (const Answer& answer : *answers) {
+    Keys& keys = tables[answer.table];
+    for (int row = 0; row < answer.rows.size(); ++row) {
+      if (!covered.contains(answer.rows.text(row, 1))) continue;
+      const auto ordinal = static_cast<std::size_t>(answer.rows.integer(row, 0));
+      if (ordinal >= 1 && ordinal <= keys.asked.size())
+        keys.judged[keys.asked[ordinal - 1]] = version_at(answer.rows, row, 2);
+    }
+  }
+  for (Removal& removal : removals) {
+    const auto table = tables.find(removal.table);
+    if (table == tables.end()) continue;
+    if (const auto key = table->second.judged.find(removal.key); key != table->second.judged.end())
+      removal.covered_at = key->second;
+  }
+  return {};
+}
+
+std::vector<std::pair<const EntrySql*, Parameters>> PostgresSnapshot::entries_of(const Bucket& bucket,
+                                                                                 std::size_t table) const {
+  std::vector<std::pair<const EntrySql*, Parameters>> entries;
+  for (const EntrySql& entry : catalog_->sql.entries[bucket.definition]) {
+    if (entry.table != table) continue;
+    if (auto values = entry.values_of(bucket)) entries.emplace_back(&entry, *std::move(values));
+  }
+  return entries;
+}
+
+Result<std::vector<EncodedRow>> PostgresSnapshot::backfill(const Bucket& bucket, std::size_t table,
+                                                           const std::optional<std::string>& after_key,
+                                                           std::size_t limit) {
+  const TableDef& def = domain_.table(table);
+  if (after_key && !key_from_text(def, *after_key))
+    return failure(ErrorCode::bad_request, fmt::format("the position in table \"{}\" is no key of it", def.name));
+  std::vector<Asked> asked;
+  for (auto& [entry, parameters] : entries_of(bucket, table)) {
+    parameters.emplace_back(limit_text(limit));
+    if (after_key) parameters.emplace_back(*after_key);
+    asked.push_back({table, connection_.queue(after_key ? entry->backfill_after : entry->backfill,
+                                              postgres::parameters_of(parameters))});
+  }
+  const auto answers = answers_to(asked);
+  if (!answers) return tl::unexpected(answers.error());
+  std::vector<EncodedRow> out;
+  if (answers->size() == 1) {
+    const Answer& answer = answers->front();
+    out.reserve(static_cast<std::size_t>(answer.rows.size()));
+    for (int row = 0; row < answer.rows.size(); ++row) out.push_back(encoded(answer, row));
+    return out;
+  }
+  // Several rules put the table's rows into this bucket; each entry's rows come in key order, so the lowest keys of all
+  // of them are among the first `limit` of each.
+  std::vector<std::pair<Value, std::pair<const Answer*, int>>> rows;
+  for (const Answer& answer : *answers)
+    for (int row = 0; row < answer.rows.size(); ++row)
+      rows.emplace_back(value_from_text(def.key_column().type, answer.rows.text(row, key_column(table))),
+                        std::pair(&answer, row));
+  std::stable_sort(rows.begin(), rows.end(),
+                   [](const auto& left, const auto& right) { return compare_values(left.first, right.first) < 0; });
+  rows.erase(std::unique(rows.begin(), rows.end(),
+                         [](const auto& left, const auto& right) { return left.first == right.first; }),
+             rows.end());
+  for (const auto& [key, place] : rows) {
+    if (out.size() == limit) break;
+    out.push_back(encoded(*place.first, place.second));
+  }
+  return out;
+}
+
+Result<std::uint64_t> PostgresSnapshot::count_rows(const Bucket& bucket, std::size_t table) {
+  const auto entries = entries_of(bucket, table);
+  if (entries.empty()) return 0;
+  const std::string key = "r." + quote_identifier(domain_.table(table).key);
+  std::string parts;
+  for (const auto& [entry, parameters] : entries)
+    parts += fmt::format("{}(SELECT {} {} LIMIT {})", parts.empty() ? "" : " UNION ", key, entry->from_where,
+                         kCountedMax + 1);
+  // The entries of a definition number their parameters alike.
+  const auto parameters = postgres::parameters_of(entries.front().second);
+  const auto counted = connection_.query(fmt::format("SELECT count(*) FROM ({}) AS counted", parts), parameters);
+  if (!counted) return tl::unexpected(counted.error());
+  std::uint64_t rows = static_cast<std::uint64_t>(counted->integer(0, 0));
+  if (rows <= kCountedMax) return rows;
+  for (const auto& [entry, values] : entries) {
+    const auto plan = connection_.query("EXPLAIN (FORMAT JSON) SELECT 1 " + entry->from_where, parameters);
+    if (!plan) return tl::unexpected(plan.error());
+    if (plan->size() > 0) rows = std::max(rows, planned_rows(plan->text(0, 0)));
+  }
+  return rows;
+}
+
+Result<std::vector<AuditRow>> PostgresSnapshot::audit(Version since, Version until, std::size_t limit) {
+  const Parameters parameters{to_sql(since), to_sql(until), limit_text(limit)};
+  const auto found = connection_.query(
+      "SELECT version, at_us, user_id, owner_id, client_id, mutation_id, client_mutation_id, mutator, outcome, "
+      "unscoped, buckets, changes FROM nizhal.audit WHERE version >= $1::bigint AND version <= $2::bigint "
+      "ORDER BY version, seq LIMIT $3::bigint",
+      postgres::parameters_of(parameters));
+  if (!found) return tl::unexpected(found.error());
+  std::vector<AuditRow> rows;
+  for (int i = 0; i < found->size(); ++i) {
+    AuditRow row;
+    row.version = version_at(*found, i, 0);
+    row.at = Timestamp{found->integer(i, 1)};
+    row.user_id = std::string(found->text(i, 2));
+    row.owner_id = std::string(found->text(i, 3));
+    row.client_id = optional_text(*found, i, 4);
+    if (!found->is_null(i, 5)) row.mutation_id = mutation_id_at(*found, i, 5);
+    row.client_mutation_id = std::string(found->text(i, 6));
+    row.mutator = std::string(found->text(i, 7));
+    row.outcome = std::string(found->text(i, 8));
+    row.unscoped = found->boolean(i, 9);
+    row.buckets = texts_from_json(found->text(i, 10));
+    row.changes = std::string(found->text(i, 11));
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Snapshot>> open_snapshot(std::shared_ptr<const Catalog> catalog,
+                                                const std::shared_ptr<postgres::Pool>& pool, const Position& settled) {
+  for (int attempt = 1;; ++attempt) {
+    auto lease = pool->borrow();
+    if (!lease) return tl::unexpected(lease.error());
+    postgres::Connection& connection = **lease;
+    connection.queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+    if (!connection.transaction_settings().empty()) connection.queue(connection.transaction_settings());
+    const auto ticket = connection.queue(kTakeSnapshotSql);
+    if (auto finished = connection.finish(); !finished) {
+      // A connection may break just when it is lent; nothing was read, so another one does as well.
+      if (!connection.is_open() && attempt == 1) continue;
+      return tl::unexpected(finished.error());
+    }
+    const auto state = connection.take(ticket);
+    if (!state) return tl::unexpected(state.error());
+    if (state->size() != 1) return failure(ErrorCode::schema_mismatch, "nizhal.state has no row; run `nizhal migrate`");
+    Position position = settled;
+    // Retention may have gone on, and versions have been taken, since `settled` was read.
+    position.pruned_through = version_at(*state, 0, 0);
+    position.last = std::max(position.last, version_at(*state, 0, 1));
+    return std::unique_ptr<Snapshot>(
+        std::make_unique<PostgresSnapshot>(std::move(catalog), *std::move(lease), std::move(position)));
+  }
+}
+
+}  // namespace nizhal::storage::pg

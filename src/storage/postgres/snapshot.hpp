@@ -1,0 +1,24 @@
+// A pull's view: one repeatable-read transaction on a pooled connection.
+#pragma once
+
+#include <memory>
+
+#include "postgres/pool.hpp"
+#include "storage/postgres/reads.hpp"
+#include "storage/storage.hpp"
+
+namespace nizhal::storage::pg {
+
+/// `settled` was read before: what it calls settled is in the snapshot.
+Result<std::unique_ptr<Snapshot>> open_snapshot(std::shared_ptr<const Catalog> catalog,
+                                                const std::shared_ptr<postgres::Pool>& pool, const Position& settled);
+
+/// The statement that takes the snapshot: pruned_through and the sequence's last value. It also takes away from the
+/// planner what would read more than a page carries.
+extern const char* const kTakeSnapshotSql;
+
+/// Removals of many buckets. $1, $2: arrays of bucket keys and of the versions that each is asked from; $3: through
+/// which version; $4: array of tables; $5: how many, null for all. Version, seq, table, key, client key, deleted.
+extern const char* const kRemovalsSql;
+
+}  // namespace nizhal::storage::pg
