@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include "base/json.hpp"
@@ -12,6 +14,7 @@ namespace nizhal::server {
 namespace {
 
 using protocol::PushStatus;
+using storage::WriteMode;
 
 /// With `results`, a refusal does not stop the rest; what makes the following ids meaningless does.
 bool stops_request(const HandledMutation& handled, bool with_results) {
@@ -19,6 +22,20 @@ bool stops_request(const HandledMutation& handled, bool with_results) {
   const PushStatus status = handled.result.status;
   return status == PushStatus::out_of_order || status == PushStatus::client_cloned ||
          status == PushStatus::client_id_taken;
+}
+
+storage::PushIntent intent_of(const Actor& actor, std::span<const protocol::PushMutation> mutations) {
+  storage::PushIntent intent{.client_ids = {}, .client_mutation_ids = {}, .actor = actor};
+  std::set<std::string_view> clients, ids;
+  for (const protocol::PushMutation& mutation : mutations) {
+    if (mutation.client_id && mutation.mutation_id && clients.insert(*mutation.client_id).second)
+      intent.client_ids.push_back(*mutation.client_id);
+    if (ids.insert(mutation.client_mutation_id).second)
+      intent.client_mutation_ids.push_back(mutation.client_mutation_id);
+    for (const std::string& dependency : mutation.depends_on)
+      if (ids.insert(dependency).second) intent.client_mutation_ids.push_back(dependency);
+  }
+  return intent;
 }
 
 /// Half as many each time, and alone in the last attempt.
@@ -60,55 +77,93 @@ PushHandler::Progress PushHandler::run(const Actor& actor, const protocol::PushR
   const Mutations all(request.mutations);
   std::size_t size = std::max<std::size_t>(1, limits_.batch_mutations);
   int attempts = 0;
+  WriteMode mode = WriteMode::pipelined;
   while (progress.handled.size() < all.size()) {
     const std::size_t done = progress.handled.size();
-    auto batch = run_batch(actor, all.subspan(done, std::min(size, all.size() - done)), request.results, progress);
+    const Mutations mutations = all.subspan(done, std::min(size, all.size() - done));
+    mode = std::max(mode, searches(mutations) ? WriteMode::serializable : WriteMode::pipelined);
+    const WriteMode ran_in = mode;
+    auto batch = run_batch(actor, mutations, request.results, mode, progress);
     if (batch && batch->ended_by_constraint) continue;
     if (batch) {
       attempts = 0;
+      mode = WriteMode::pipelined;
       std::move(batch->handled.begin(), batch->handled.end(), std::back_inserter(progress.handled));
       if (batch->stopped) break;
       continue;
     }
-    ++attempts;
+    const Error& error = batch.error();
     const bool in_time = clock_.monotonic() - started < limits_.retry_budget;
-    if (!is_transient(batch.error().code) || attempts >= limits_.attempts_max || !in_time) {
+    // A constraint that is only judged at the commit is told by a batch of one.
+    const bool alone_next = error.code == ErrorCode::constraint_violated && mutations.size() > 1;
+    const bool has_risen = mode > ran_in;
+    if (!has_risen) ++attempts;
+    if ((!is_transient(error.code) && !alone_next) || attempts >= limits_.attempts_max || !in_time) {
       progress.failure = std::move(batch.error());
       break;
     }
+    if (has_risen) continue;
     ++counters_.retries;
-    log_.debug("push", "a batch met a transient failure and is tried again: " + batch.error().message);
-    size = smaller(std::min(size, all.size() - done), attempts + 1 >= limits_.attempts_max);
+    log_.debug("push", "a batch met a transient failure and is tried again: " + error.message);
+    size = smaller(mutations.size(), alone_next || attempts + 1 >= limits_.attempts_max);
   }
   return progress;
 }
 
 Result<PushHandler::Batch> PushHandler::run_batch(const Actor& actor, Mutations mutations, bool with_results,
-                                                  Progress& progress) {
-  auto opened = storage_.write(clock_.now());
+                                                  WriteMode& mode, Progress& progress) {
+  const storage::PushIntent intent = intent_of(actor, mutations);
+  auto opened = storage_.write(clock_.now(), {.mode = mode, .intent = &intent});
   if (!opened) return tl::unexpected(std::move(opened.error()));
   PushTransaction transaction(*domain_, **opened, actor, clock_, limits_, log_, progress.not_run);
   Batch batch;
+  // What came before in the batch was lost with it and runs again; this one is refused then.
+  const auto ends_batch = [&](const protocol::PushMutation& mutation, ErrorCode code, std::string why) {
+    if (code != ErrorCode::constraint_violated) return false;
+    return progress.not_run.emplace(mutation.client_mutation_id, std::move(why)).second;
+  };
   for (const protocol::PushMutation& mutation : mutations) {
     auto handled = transaction.handle(mutation);
     if (!handled) {
-      Error& error = handled.error();
-      // What came before in the batch was lost with it and runs again; this one is refused then.
-      if (error.code == ErrorCode::constraint_violated)
-        batch.ended_by_constraint = progress.not_run.emplace(mutation.client_mutation_id, error.message).second;
+      batch.ended_by_constraint = ends_batch(mutation, handled.error().code, handled.error().message);
       if (batch.ended_by_constraint) return batch;
-      return tl::unexpected(std::move(error));
+      if ((*opened)->retry_mode() == WriteMode::serializable) remember_search(mutation);
+      mode = std::max(mode, (*opened)->retry_mode());
+      return tl::unexpected(std::move(handled.error()));
     }
     batch.stopped = stops_request(*handled, with_results);
     batch.handled.push_back(std::move(*handled));
     if (batch.stopped) break;
   }
-  if (auto finished = transaction.finish(); !finished) return tl::unexpected(std::move(finished.error()));
+  if (auto finished = transaction.finish(); !finished) {
+    // The database's words may quote its schema, so only the log has them.
+    batch.ended_by_constraint =
+        mutations.size() == 1 && ends_batch(mutations.front(), finished.error().code, std::string(kConstraintBroken));
+    if (batch.ended_by_constraint) {
+      log_.warning("push", "a commit met a constraint: " + finished.error().message);
+      return batch;
+    }
+    mode = std::max(mode, (*opened)->retry_mode());
+    return tl::unexpected(std::move(finished.error()));
+  }
   for (const auto& [client_id, last] : transaction.sequences()) progress.sequences[client_id] = last;
   if (transaction.clock_skew_ms()) progress.clock_skew_ms = transaction.clock_skew_ms();
   opened->reset();
   if (transaction.has_committed()) on_commit_(transaction.effects());
   return batch;
+}
+
+bool PushHandler::searches(Mutations mutations) const {
+  const std::lock_guard lock(searching_mutex_);
+  if (searching_.empty()) return false;
+  return std::any_of(mutations.begin(), mutations.end(),
+                     [this](const protocol::PushMutation& mutation) { return searching_.contains(mutation.name); });
+}
+
+void PushHandler::remember_search(const protocol::PushMutation& mutation) {
+  if (!domain_->domain().find_mutator(mutation.name)) return;
+  const std::lock_guard lock(searching_mutex_);
+  searching_.insert(mutation.name);
 }
 
 void PushHandler::count(const HandledMutation& handled) {

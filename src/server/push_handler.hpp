@@ -1,13 +1,18 @@
 // Push: mutations in order, in batches that share a transaction, with inner retries (S18, S19). Place in the loop:
 // (push) ▶ push_handler ▶ mutators ▶ commit.
 //
+// A batch runs pipelined first, which costs the fewest round trips to a database across a network; what goes wrong then
+// runs again with more care (storage::WriteMode). Mutators that were seen to search start in the mode that takes.
+//
 // The fact that must not break: a transient failure is never told as a refusal, and what came before it stays applied.
 #pragma once
 
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -53,7 +58,11 @@ class PushHandler {
     bool ended_by_constraint = false;  // nothing of it happened, and what ended it is now in Progress::not_run
   };
   Progress run(const Actor& actor, const protocol::PushRequest& request);
-  Result<Batch> run_batch(const Actor& actor, Mutations mutations, bool with_results, Progress& progress);
+  /// `mode` becomes the one in which a batch that failed should run again.
+  Result<Batch> run_batch(const Actor& actor, Mutations mutations, bool with_results, storage::WriteMode& mode,
+                          Progress& progress);
+  bool searches(Mutations mutations) const;
+  void remember_search(const protocol::PushMutation& mutation);
   protocol::HttpResponse answer_with_results(const protocol::PushRequest& request, Progress progress);
   protocol::HttpResponse answer(const protocol::PushRequest& request, const Progress& progress);
   void count(const HandledMutation& handled);
@@ -65,6 +74,8 @@ class PushHandler {
   const Log log_;
   Counters& counters_;
   const std::function<void(const CommitEffects&)> on_commit_;
+  mutable std::mutex searching_mutex_;
+  std::set<std::string, std::less<>> searching_;  // names of mutators that need WriteMode::serializable
 };
 
 }  // namespace nizhal::server

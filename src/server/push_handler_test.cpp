@@ -558,6 +558,91 @@ TEST_F(Push, RetriesEndWhenTheirTimeIsUp) {
   EXPECT_EQ(world.storage->writes, 1U);
 }
 
+// Modes of a write transaction
+
+using storage::WriteMode;
+
+Limits with_attempts(int attempts_max) {
+  Limits limits;
+  limits.attempts_max = attempts_max;
+  return limits;
+}
+
+TEST_F(Push, ABatchIsTriedPipelinedAndTellsTheStorageWhatItWillAskFor) {
+  Sent second = note("m2", "b", "c1", 2);
+  second.depends_on = {"m0", "m1"};
+  EXPECT_EQ(world.push("u1", {note("m1", "a", "c1", 1), second, note("m3", "c")}).statuses(),
+            "applied applied applied");
+  EXPECT_EQ(world.storage->modes, std::vector{WriteMode::pipelined});
+  EXPECT_EQ(world.storage->intent.client_ids, std::vector<std::string>{"c1"});
+  EXPECT_EQ(world.storage->intent.client_mutation_ids, (std::vector<std::string>{"m1", "m2", "m0", "m3"}));
+  EXPECT_EQ(world.storage->intent.actor.user_id, "u1");
+}
+
+TEST_F(Push, AWriteThatWasSentAheadAndDidNotWorkRunsAgainWithCareAndCountsAsNoAttempt) {
+  World one(with_attempts(1));
+  for (const char* call : {"insert", "get", "commit"}) {
+    one.storage->modes.clear();
+    one.storage->retry_mode = WriteMode::careful;
+    one.storage->plan = fail_call(call, ErrorCode::busy, 1);
+    const std::string id = std::string("m-") + call;
+    Sent sent = note(id, id);
+    if (std::string_view(call) == "get") sent = with_name(std::move(sent), "putNoteFor"), sent.place = "o1";
+    EXPECT_EQ(one.push("u1", {sent}).statuses(), "applied") << call;
+    EXPECT_EQ(one.storage->modes, (std::vector{WriteMode::pipelined, WriteMode::careful})) << call;
+  }
+  // The next batch is pipelined again.
+  one.storage->modes.clear();
+  EXPECT_EQ(one.push("u1", {note("m9", "i")}).statuses(), "applied");
+  EXPECT_EQ(one.storage->modes, std::vector{WriteMode::pipelined});
+}
+
+TEST_F(Push, AMutatorThatSearchesIsRememberedAndStartsSerializable) {
+  world.run("u1", "createTeam", "x", "a");
+  world.storage->retry_mode = WriteMode::serializable;
+  world.storage->plan = fail_call("find", ErrorCode::busy, 1);
+  const Sent look{.name = "lookAtDocs", .cmid = "m1", .id = "d1", .place = "a"};
+  world.storage->modes.clear();
+  EXPECT_EQ(world.push("u1", {look}).statuses(), "rejected:saw");
+  EXPECT_EQ(world.storage->modes, (std::vector{WriteMode::pipelined, WriteMode::serializable}));
+  world.storage->modes.clear();
+  Sent again = look;
+  again.cmid = "m2";
+  EXPECT_EQ(world.push("u1", {note("m3", "n"), again}).statuses(), "applied rejected:saw");
+  EXPECT_EQ(world.push("u1", {note("m4", "o")}).statuses(), "applied");
+  EXPECT_EQ(world.storage->modes, (std::vector{WriteMode::serializable, WriteMode::pipelined}));
+}
+
+TEST_F(Push, ATransientFailureKeepsItsModeAndCountsAsAnAttempt) {
+  World one(with_attempts(3));
+  one.storage->plan = fail_call("commit", ErrorCode::busy, 1000);
+  EXPECT_EQ(one.push("u1", {note("m1", "a")}).statuses(), "retry:busy");
+  EXPECT_EQ(one.storage->modes, (std::vector{WriteMode::pipelined, WriteMode::pipelined, WriteMode::pipelined}));
+}
+
+TEST_F(Push, AConstraintThatIsJudgedAtTheCommitRefusesTheOneWhoBreaksIt) {
+  // Whatever batch has the second insert of its transaction, or that of "b" alone, breaks it.
+  world.storage->plan = [count = 0](std::string_view call) mutable -> std::optional<ErrorCode> {
+    if (call == "write") ++count;
+    return call == "commit" && (count == 1 || count == 3) ? std::optional(ErrorCode::constraint_violated)
+                                                          : std::nullopt;
+  };
+  const Answer answer =
+      world.push("u1", {note("m1", "a", "c1", 1), note("m2", "b", "c1", 2), note("m3", "c", "c1", 3)});
+  EXPECT_EQ(answer.statuses(), "applied rejected:constraint_violated applied");
+  EXPECT_EQ(answer.text.find("SELECT"), std::string::npos) << answer.text;
+  EXPECT_EQ(answer.number_of("lastMutationId"), 3);
+  EXPECT_EQ(body_of("b"), "");
+}
+
+TEST_F(Push, AConstraintThatIsJudgedAtTheEndOfAMutationRefusesIt) {
+  world.storage->plan = fail_call("release_savepoint", ErrorCode::constraint_violated, 1, 1);
+  const Answer answer =
+      world.push("u1", {note("m1", "a", "c1", 1), note("m2", "b", "c1", 2), note("m3", "c", "c1", 3)});
+  EXPECT_EQ(answer.statuses(), "applied rejected:constraint_violated applied");
+  EXPECT_EQ(answer.text.find("SELECT"), std::string::npos) << answer.text;
+}
+
 TEST_F(Push, AShutdownTakesNoMoreWritesAndGoesOnReading) {
   world.server->begin_shutdown();
   const Answer plain = world.push_plain("u1", {note("m1", "a", "c1", 1)});

@@ -276,7 +276,12 @@ Result<PushTransaction::Decision> PushTransaction::run(const MutatorDef& mutator
       return tl::unexpected(undone.error());
     }
   }
-  if (auto closed = transaction_.release_savepoint(); !closed) return tl::unexpected(closed.error());
+  if (auto closed = transaction_.release_savepoint(); !closed) {
+    if (closed.error().code != ErrorCode::constraint_violated) return tl::unexpected(closed.error());
+    // Some constraints are judged at the end only. The database's words may quote its schema, so only the log has them.
+    log_.warning("push", "mutator \"" + mutator.name + "\" met a constraint: " + closed.error().message);
+    return failure(ErrorCode::constraint_violated, std::string(kConstraintBroken));
+  }
 
   decision.outcome = std::move(run->outcome);
   decision.http_status = run->http_status;

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include <nizhal/actor.hpp>
 #include <nizhal/result.hpp>
@@ -34,6 +35,9 @@ struct HandledMutation {
 /// Mutations whose run ends the whole transaction, as a trigger with RAISE(ROLLBACK) does: client mutation id → why.
 /// They are refused without being run, so that the others can be.
 using NotRun = std::map<std::string, std::string>;
+
+/// What the device is told of a constraint that is not any one table's write's.
+inline constexpr std::string_view kConstraintBroken = "the mutation breaks a constraint of the server's database";
 
 class PushTransaction {
  public:

@@ -1,6 +1,7 @@
 // Storage that fails on demand: every call of the real one can be told to fail, once, some times or for ever.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -22,10 +23,11 @@ inline Error planned_error(ErrorCode code) {
 
 class FaultyTransaction : public storage::WriteTransaction {
  public:
-  FaultyTransaction(std::unique_ptr<storage::WriteTransaction> inner, FaultPlan* plan)
-      : inner_(std::move(inner)), plan_(plan) {}
+  FaultyTransaction(std::unique_ptr<storage::WriteTransaction> inner, FaultPlan* plan, storage::WriteMode mode,
+                    std::optional<storage::WriteMode>* retry_mode)
+      : inner_(std::move(inner)), plan_(plan), mode_(mode), retry_mode_(retry_mode) {}
   Version version() const override { return inner_->version(); }
-  storage::WriteMode retry_mode() const override { return inner_->retry_mode(); }
+  storage::WriteMode retry_mode() const override { return std::max(mode_, retry_mode_->value_or(mode_)); }
   Result<void> savepoint() override {
     return call<void>("savepoint", [&] { return inner_->savepoint(); });
   }
@@ -101,6 +103,8 @@ class FaultyTransaction : public storage::WriteTransaction {
   }
   std::unique_ptr<storage::WriteTransaction> inner_;
   FaultPlan* plan_;
+  storage::WriteMode mode_;
+  std::optional<storage::WriteMode>* retry_mode_;
 };
 
 class FaultyStorage : public storage::Storage {
@@ -109,6 +113,9 @@ class FaultyStorage : public storage::Storage {
   FaultPlan plan;
   std::function<void(storage::ChangeMark&)> alter_mark;  // what another storage would have told
   std::size_t writes = 0, snapshots = 0;
+  std::vector<storage::WriteMode> modes;         // of the writes
+  storage::PushIntent intent;                    // of the last write
+  std::optional<storage::WriteMode> retry_mode;  // what a transaction asks for after a failure
 
   Result<storage::ProvisionReport> provision() override { return inner_->provision(); }
   Result<storage::Position> position() override { return inner_->position(); }
@@ -120,10 +127,12 @@ class FaultyStorage : public storage::Storage {
   Result<std::unique_ptr<storage::WriteTransaction>> begin_write(Timestamp now,
                                                                  const storage::WriteOptions& options) override {
     ++writes;
+    modes.push_back(options.mode);
+    intent = options.intent ? *options.intent : storage::PushIntent{};
     if (const auto code = ask("write")) return tl::unexpected(planned_error(*code));
     auto opened = inner_->begin_write(now, options);
     if (!opened) return tl::unexpected(opened.error());
-    return std::make_unique<FaultyTransaction>(std::move(*opened), &plan);
+    return std::make_unique<FaultyTransaction>(std::move(*opened), &plan, options.mode, &retry_mode);
   }
   Result<storage::ChangeMark> change_mark() override {
     if (const auto code = ask("change_mark")) return tl::unexpected(planned_error(*code));

@@ -47,10 +47,10 @@ class SqliteStorage : public Storage {
     return storage::open_snapshot(catalog_, *std::move(reader));
   }
 
-  Result<std::unique_ptr<WriteTransaction>> begin_write(Timestamp now, const WriteOptions& /*options*/) override {
+  Result<std::unique_ptr<WriteTransaction>> begin_write(Timestamp now, const WriteOptions& options) override {
     auto turn = Writer::take_turn(writer_);
     if (!turn) return tl::unexpected(turn.error());
-    return storage::begin_write(catalog_, *std::move(turn), now);
+    return storage::begin_write(catalog_, *std::move(turn), now, options.mode);
   }
 
   Result<ChangeMark> change_mark() override {

@@ -49,17 +49,18 @@ void bind_optional(sqlite::Statement& statement, int index, const std::optional<
 class SqliteWriteTransaction : public WriteTransaction {
  public:
   SqliteWriteTransaction(std::shared_ptr<const Catalog> catalog, Writer::Turn turn, sqlite::Transaction transaction,
-                         Version version, Timestamp now)
+                         Version version, Timestamp now, WriteMode mode)
       : catalog_(std::move(catalog)),
         domain_(*catalog_->domain),
         turn_(std::move(turn)),
         connection_(turn_.connection()),
         transaction_(std::move(transaction)),
         version_(version),
-        now_(now) {}
+        now_(now),
+        mode_(mode) {}
 
   Version version() const override { return version_; }
-  WriteMode retry_mode() const override { return WriteMode::careful; }
+  WriteMode retry_mode() const override { return mode_; }
 
   Result<void> savepoint() override { return run("SAVEPOINT nizhal_mutation"); }
   Result<void> release_savepoint() override { return run("RELEASE nizhal_mutation"); }
@@ -130,6 +131,7 @@ class SqliteWriteTransaction : public WriteTransaction {
   sqlite::Transaction transaction_;
   Version version_;
   Timestamp now_;
+  WriteMode mode_;
 };
 
 Result<std::vector<Row>> SqliteWriteTransaction::find(const QuerySpec& query, const ScopeFilter* scope) {
@@ -388,7 +390,7 @@ Result<void> SqliteWriteTransaction::put_server_id(std::string_view client_id, s
 }  // namespace
 
 Result<std::unique_ptr<WriteTransaction>> begin_write(std::shared_ptr<const Catalog> catalog, Writer::Turn turn,
-                                                      Timestamp now) {
+                                                      Timestamp now, WriteMode mode) {
   auto transaction = sqlite::Transaction::begin(turn.connection(), sqlite::Transaction::Mode::immediate);
   if (!transaction) return tl::unexpected(transaction.error());
   Version version{};
@@ -405,7 +407,7 @@ Result<std::unique_ptr<WriteTransaction>> begin_write(std::shared_ptr<const Cata
     if (!end) return tl::unexpected(end.error());
   }
   return std::unique_ptr<WriteTransaction>(std::make_unique<SqliteWriteTransaction>(
-      std::move(catalog), std::move(turn), *std::move(transaction), version, now));
+      std::move(catalog), std::move(turn), *std::move(transaction), version, now, mode));
 }
 
 }  // namespace nizhal::storage

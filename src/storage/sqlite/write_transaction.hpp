@@ -9,7 +9,8 @@
 
 namespace nizhal::storage {
 
+/// There is one writer, so all modes are the same.
 Result<std::unique_ptr<WriteTransaction>> begin_write(std::shared_ptr<const Catalog> catalog, Writer::Turn turn,
-                                                      Timestamp now);
+                                                      Timestamp now, WriteMode mode);
 
 }  // namespace nizhal::storage
