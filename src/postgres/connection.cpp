@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "base/environment.hpp"
 #include "postgres/url.hpp"
 
 namespace nizhal::postgres {
@@ -157,6 +158,8 @@ struct Connection::State {
   std::unordered_map<std::uint64_t, Result<Rows>> answers;
 
   std::unordered_map<std::string, std::string> prepared;  // name by text
+  /// Behind a pooler that nobody told of, sessions are shared: another connection's name must not be found there.
+  const std::uint64_t name_prefix = system_random().next();
   std::uint64_t next_name = 1;
   bool forget_prepared = false;  // a plan went stale: all are prepared anew at the next opportunity
 
@@ -268,7 +271,7 @@ struct Connection::State {
     if (pooled) return nullptr;
     if (const auto found = prepared.find(sql); found != prepared.end()) return found->second.c_str();
     if (prepared.size() >= kPreparedMax) return nullptr;
-    const auto [entry, added] = prepared.emplace(sql, fmt::format("nizhal_{}", next_name++));
+    const auto [entry, added] = prepared.emplace(sql, fmt::format("nizhal_{:x}_{}", name_prefix, next_name++));
     if (PQsendPrepare(conn, entry->second.c_str(), sql.c_str(), 0, nullptr) == 0) {
       broken(trimmed(PQerrorMessage(conn)));
       return nullptr;

@@ -7,6 +7,7 @@
 #include <string>
 #include <thread>
 
+#include "tests/postgres_server/pooler.hpp"
 #include "tests/postgres_server/postgres_server.hpp"
 
 namespace nizhal::postgres {
@@ -122,6 +123,66 @@ TEST(PostgresPool, DoesNotKeepAConnectionThatBroke) {
   auto lease = pool->borrow();
   ASSERT_TRUE(lease);
   EXPECT_TRUE((*lease)->query("SELECT 1"));
+}
+
+TEST(PostgresPool, WorksBehindAPoolerInTransactionMode) {
+  PostgresServer server;
+  testing::Pooler pooler(server, 2);
+  auto options = options_for(pooler.url(server.create_database()));
+  options.connect.transaction_pooler = true;
+  options.idle_check = std::chrono::milliseconds(0);
+  const auto pool = Pool::create(options);
+  for (int round = 0; round < 2; ++round) {
+    // Each of them has had another session by the end.
+    std::vector<Pool::Lease> all;
+    for (int i = 0; i < 4; ++i) {
+      auto lease = pool->borrow();
+      ASSERT_TRUE(lease) << lease.error().message;
+      all.push_back(std::move(*lease));
+    }
+    for (int turn = 0; turn < 8; ++turn) {
+      Connection& db = *all[static_cast<std::size_t>(turn % 4)];
+      db.queue("BEGIN");
+      db.queue(db.transaction_settings());
+      const auto timeout = db.queue("SHOW statement_timeout");
+      const auto zone = db.queue("SHOW timezone");
+      ASSERT_TRUE(db.finish()) << db.error_text();
+      EXPECT_EQ(db.take(timeout)->text(0, 0), "5s");
+      EXPECT_EQ(db.take(zone)->text(0, 0), "UTC");
+      EXPECT_FALSE(db.query("SELECT 1 / 0"));
+      ASSERT_TRUE(db.query("ROLLBACK")) << db.error_text();
+    }
+    all.clear();
+    pooler.stop();
+    EXPECT_EQ(pool->borrow().error().code, ErrorCode::unreachable);
+    pooler.start();
+  }
+}
+
+TEST(PostgresPool, GoesOnBehindAPoolerThatNobodyTellsItOf) {
+  PostgresServer server;
+  testing::Pooler pooler(server, 1);
+  const auto pool = Pool::create(options_for(pooler.url(server.create_database())));
+  auto first = pool->borrow();
+  auto second = pool->borrow();
+  ASSERT_TRUE(first && second);
+  // Both think that the one session is theirs, and give their statements the same names.
+  int failed = 0;
+  for (int turn = 0; turn < 6; ++turn) {
+    for (Pool::Lease* lease : {&*first, &*second}) {
+      Connection& db = **lease;
+      const std::string wanted = std::to_string(lease == &*first ? turn : 100 + turn);
+      const auto answer = db.query("SELECT " + wanted);
+      ASSERT_TRUE(db.is_open()) << db.error_text();
+      if (answer) {
+        EXPECT_EQ(answer->text(0, 0), wanted);
+      } else {
+        EXPECT_EQ(answer.error().code, ErrorCode::busy) << db.error_text();
+        ++failed;
+      }
+    }
+  }
+  EXPECT_LE(failed, 2) << "each finds out once";
 }
 
 TEST(PostgresPool, CancelsAllThatIsLent) {
