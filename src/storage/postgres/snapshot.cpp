@@ -14,6 +14,7 @@
 #include "base/json.hpp"
 #include "domain/value_json.hpp"
 #include "query/to_sql.hpp"
+#include "storage/postgres/page_walk.hpp"
 #include "storage/postgres/values.hpp"
 #include "storage/text_list.hpp"
 
@@ -29,20 +30,11 @@ const char* const kTakeSnapshotSql =
     "set_config('jit', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true) "
     "FROM nizhal.state AS s";
 
-const char* const kRemovalsSql =
-    "SELECT m.version, m.seq, m.table_name, m.key, m.client_key, m.deleted "
-    "FROM unnest($1::text[], $2::bigint[]) AS b(bucket, after) CROSS JOIN LATERAL ("
-    "SELECT m.* FROM nizhal.removal AS m WHERE m.bucket = b.bucket AND m.version > b.after AND m.version <= $3::bigint "
-    "AND m.table_name = ANY($4::text[]) ORDER BY m.version, m.seq LIMIT $5::bigint) AS m "
-    "ORDER BY m.version, m.seq LIMIT $5::bigint";
-
 namespace {
 
 /// Up to this many rows of a bucket are counted; of more, only the planner's idea is told. Counting must not take
 /// longer than the page that it goes with.
 constexpr std::uint64_t kCountedMax = 50'000;
-
-std::string limit_text(std::uint64_t limit) { return to_sql(limit); }
 
 /// The planner's idea of how many rows a statement gives, from EXPLAIN (FORMAT JSON).
 std::uint64_t planned_rows(std::string_view plan) {
@@ -87,19 +79,12 @@ class PostgresSnapshot : public Snapshot {
     std::size_t table = 0;
     postgres::Rows rows;
   };
-
   static bool has(const LiveQuery& query, std::size_t table) {
     return query.tables == nullptr || (table < query.tables->size() && (*query.tables)[table]);
   }
-  static std::optional<std::string> limit_of(const LiveQuery& query) {
-    return query.limit ? std::optional(limit_text(*query.limit)) : std::nullopt;
-  }
-  static std::string through_of(const LiveQuery& query) {
-    return query.through ? to_sql(*query.through) : to_sql(std::numeric_limits<std::uint64_t>::max());
-  }
   int key_column(std::size_t table) const { return static_cast<int>(domain_.table(table).key_index()) + 1; }
   Result<std::vector<Answer>> answers_to(const std::vector<Asked>& asked);
-  EncodedRow encoded(const Answer& answer, int row) const;
+  EncodedRow encoded(std::size_t table, const postgres::Rows& rows, int row) const;
   Result<void> judge(std::vector<Removal>& removals, const std::unordered_set<std::string_view>& covered);
   /// The entries of a definition that put rows of a table into its buckets, with the bucket's values.
   std::vector<std::pair<const EntrySql*, Parameters>> entries_of(const Bucket& bucket, std::size_t table) const;
@@ -137,105 +122,90 @@ Result<std::vector<PostgresSnapshot::Answer>> PostgresSnapshot::answers_to(const
   return answers;
 }
 
-EncodedRow PostgresSnapshot::encoded(const Answer& answer, int row) const {
+EncodedRow PostgresSnapshot::encoded(std::size_t table, const postgres::Rows& rows, int row) const {
   EncodedRow out;
-  out.table = answer.table;
-  out.version = version_at(answer.rows, row, 0);
-  out.key = std::string(answer.rows.text(row, key_column(answer.table)));
-  append_stored_row_json(out.json, catalog_->sql.tables[answer.table], domain_.table(answer.table), answer.rows, row,
-                         1);
+  out.table = table;
+  out.version = version_at(rows, row, 0);
+  out.key = std::string(rows.text(row, key_column(table)));
+  append_stored_row_json(out.json, catalog_->sql.tables[table], domain_.table(table), rows, row, 1);
   return out;
 }
 
 Result<std::vector<EncodedRow>> PostgresSnapshot::live_rows(const LiveQuery& query) {
   if (query.buckets == nullptr || query.limit == 0U) return std::vector<EncodedRow>{};
-  std::vector<std::vector<const Bucket*>> buckets(domain_.definitions().size());
-  for (const CoveredBucket& covered : *query.buckets) buckets[covered.bucket.definition].push_back(&covered.bucket);
-  std::vector<Asked> asked;
-  for (std::size_t d = 0; d < buckets.size(); ++d) {
-    if (buckets[d].empty()) continue;
+  std::vector<Walks> walks;
+  for (std::size_t d = 0; d < catalog_->sql.entries.size(); ++d) {
     for (const EntrySql& entry : catalog_->sql.entries[d]) {
       if (!has(query, entry.table)) continue;
-      auto parameters = entry.values_of(buckets[d]);
-      if (!parameters) continue;
-      parameters->emplace_back(to_sql(query.after));
-      parameters->emplace_back(through_of(query));
-      parameters->push_back(limit_of(query));
-      asked.push_back({entry.table, connection_.queue(entry.live, postgres::parameters_of(*parameters))});
+      Walks one{&entry, {}, {}};
+      for (const CoveredBucket& covered : *query.buckets)
+        if (covered.bucket.definition == d && entry.values_of(covered.bucket))
+          one.buckets.emplace_back(&covered.bucket, query.after);
+      if (!one.buckets.empty()) walks.push_back(std::move(one));
     }
   }
-  const auto answers = answers_to(asked);
-  if (!answers) return tl::unexpected(answers.error());
+  const auto found = lowest_rows(connection_, *catalog_, std::move(walks), query.through, query.limit);
+  if (!found) return tl::unexpected(found.error());
 
   struct Place {
     Version version{};
-    const Answer* answer = nullptr;
+    const Walked* walked = nullptr;
     int row = 0;
   };
   std::vector<Place> places;
-  for (const Answer& answer : *answers)
-    for (int row = 0; row < answer.rows.size(); ++row)
-      places.push_back({version_at(answer.rows, row, 0), &answer, row});
+  for (const Walked& one : *found)
+    for (int row = 0; row < one.rows.size(); ++row) places.push_back({version_at(one.rows, row, 0), &one, row});
   std::stable_sort(places.begin(), places.end(),
                    [](const Place& left, const Place& right) { return left.version < right.version; });
-  // A row is in one bucket of an entry at most, but several entries may deliver it.
+  // A row is in one bucket of an entry at most, but several entries may deliver it, and a bucket may be asked twice.
   std::set<std::pair<std::size_t, std::string_view>> seen;
-  const bool may_repeat = answers->size() > 1;
   std::vector<EncodedRow> rows;
   for (const Place& place : places) {
     if (query.limit && rows.size() == *query.limit) break;
-    const Answer& answer = *place.answer;
-    if (may_repeat && !seen.emplace(answer.table, answer.rows.text(place.row, key_column(answer.table))).second)
-      continue;
-    rows.push_back(encoded(answer, place.row));
+    const std::size_t table = place.walked->walks.entry->table;
+    const postgres::Rows& answer = place.walked->rows;
+    if (found->size() > 1 && !seen.emplace(table, answer.text(place.row, key_column(table))).second) continue;
+    rows.push_back(encoded(table, answer, place.row));
   }
   return rows;
 }
 
 Result<std::vector<Removal>> PostgresSnapshot::live_removals(const LiveQuery& query) {
   if (query.buckets == nullptr || query.limit == 0U) return std::vector<Removal>{};
-  struct Lists {
-    ArrayText keys, after, tables;
-  };
-  std::vector<Lists> lists(domain_.definitions().size());
   std::unordered_set<std::string_view> covered_keys;
-  for (const CoveredBucket& covered : *query.buckets) {
-    covered_keys.insert(covered.bucket.key);
-    Lists& list = lists[covered.bucket.definition];
-    list.keys.add(covered.bucket.key);
-    list.after.add(to_sql(std::max(query.after, covered.removals_after)));
-  }
-  std::vector<Asked> asked;
-  for (std::size_t d = 0; d < lists.size(); ++d) {
-    if (lists[d].keys.is_empty()) continue;
+  for (const CoveredBucket& covered : *query.buckets) covered_keys.insert(covered.bucket.key);
+  std::vector<Walks> walks;
+  for (std::size_t d = 0; d < catalog_->sql.tables_of.size(); ++d) {
+    ArrayText tables;
     for (const std::size_t table : catalog_->sql.tables_of[d])
-      if (has(query, table)) lists[d].tables.add(domain_.table(table).name);
-    if (lists[d].tables.is_empty()) continue;
-    const Parameters parameters{std::move(lists[d].keys).finish(), std::move(lists[d].after).finish(),
-                                through_of(query), std::move(lists[d].tables).finish(), limit_of(query)};
-    asked.push_back({0, connection_.queue(kRemovalsSql, postgres::parameters_of(parameters))});
+      if (has(query, table)) tables.add(domain_.table(table).name);
+    if (tables.is_empty()) continue;
+    Walks one{nullptr, {}, std::move(tables).finish()};
+    for (const CoveredBucket& covered : *query.buckets)
+      if (covered.bucket.definition == d)
+        one.buckets.emplace_back(&covered.bucket, std::max(query.after, covered.removals_after));
+    if (!one.buckets.empty()) walks.push_back(std::move(one));
   }
-  const auto answers = answers_to(asked);
-  if (!answers) return tl::unexpected(answers.error());
+  const auto found = lowest_rows(connection_, *catalog_, std::move(walks), query.through, query.limit);
+  if (!found) return tl::unexpected(found.error());
 
-  std::vector<std::pair<std::pair<Version, std::int64_t>, Removal>> found;
-  for (const Answer& answer : *answers) {
-    for (int row = 0; row < answer.rows.size(); ++row) {
-      const auto table = domain_.table_index(answer.rows.text(row, 2));
-      if (!table) continue;
-      Removal removal;
-      removal.table = *table;
-      removal.version = version_at(answer.rows, row, 0);
-      removal.key = std::string(answer.rows.text(row, 3));
-      removal.client_key = optional_text(answer.rows, row, 4);
-      removal.deleted = answer.rows.boolean(row, 5);
-      found.push_back({{removal.version, answer.rows.integer(row, 1)}, std::move(removal)});
-    }
-  }
-  std::sort(found.begin(), found.end(), [](const auto& left, const auto& right) { return left.first < right.first; });
+  // By the order of recording within a version; a bucket may have been asked twice.
+  std::map<std::pair<Version, std::int64_t>, std::pair<const Walked*, int>> places;
+  for (const Walked& one : *found)
+    for (int row = 0; row < one.rows.size(); ++row)
+      places.try_emplace({version_at(one.rows, row, 0), one.rows.integer(row, 1)}, &one, row);
   std::vector<Removal> removals;
-  for (auto& [place, removal] : found) {
+  for (const auto& [place, origin] : places) {
     if (query.limit && removals.size() == *query.limit) break;
+    const auto& [walked, row] = origin;
+    const auto table = domain_.table_index(walked->rows.text(row, 2));
+    if (!table) continue;
+    Removal removal;
+    removal.table = *table;
+    removal.version = place.first;
+    removal.key = std::string(walked->rows.text(row, 3));
+    removal.client_key = optional_text(walked->rows, row, 4);
+    removal.deleted = walked->rows.boolean(row, 5);
     removals.push_back(std::move(removal));
   }
   if (auto judged = judge(removals, covered_keys); !judged) return tl::unexpected(judged.error());
@@ -304,7 +274,7 @@ Result<std::vector<EncodedRow>> PostgresSnapshot::backfill(const Bucket& bucket,
     return failure(ErrorCode::bad_request, fmt::format("the position in table \"{}\" is no key of it", def.name));
   std::vector<Asked> asked;
   for (auto& [entry, parameters] : entries_of(bucket, table)) {
-    parameters.emplace_back(limit_text(limit));
+    parameters.emplace_back(to_sql(std::uint64_t{limit}));
     if (after_key) parameters.emplace_back(*after_key);
     asked.push_back({table, connection_.queue(after_key ? entry->backfill_after : entry->backfill,
                                               postgres::parameters_of(parameters))});
@@ -315,7 +285,7 @@ Result<std::vector<EncodedRow>> PostgresSnapshot::backfill(const Bucket& bucket,
   if (answers->size() == 1) {
     const Answer& answer = answers->front();
     out.reserve(static_cast<std::size_t>(answer.rows.size()));
-    for (int row = 0; row < answer.rows.size(); ++row) out.push_back(encoded(answer, row));
+    for (int row = 0; row < answer.rows.size(); ++row) out.push_back(encoded(table, answer.rows, row));
     return out;
   }
   // Several rules put the table's rows into this bucket; each entry's rows come in key order, so the lowest keys of all
@@ -332,7 +302,7 @@ Result<std::vector<EncodedRow>> PostgresSnapshot::backfill(const Bucket& bucket,
              rows.end());
   for (const auto& [key, place] : rows) {
     if (out.size() == limit) break;
-    out.push_back(encoded(*place.first, place.second));
+    out.push_back(encoded(table, place.first->rows, place.second));
   }
   return out;
 }
@@ -360,7 +330,7 @@ Result<std::uint64_t> PostgresSnapshot::count_rows(const Bucket& bucket, std::si
 }
 
 Result<std::vector<AuditRow>> PostgresSnapshot::audit(Version since, Version until, std::size_t limit) {
-  const Parameters parameters{to_sql(since), to_sql(until), limit_text(limit)};
+  const Parameters parameters{to_sql(since), to_sql(until), to_sql(std::uint64_t{limit})};
   const auto found = connection_.query(
       "SELECT version, at_us, user_id, owner_id, client_id, mutation_id, client_mutation_id, mutator, outcome, "
       "unscoped, buckets, changes FROM nizhal.audit WHERE version >= $1::bigint AND version <= $2::bigint "

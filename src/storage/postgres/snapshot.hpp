@@ -17,8 +17,4 @@ Result<std::unique_ptr<Snapshot>> open_snapshot(std::shared_ptr<const Catalog> c
 /// planner what would read more than a page carries.
 extern const char* const kTakeSnapshotSql;
 
-/// Removals of many buckets. $1, $2: arrays of bucket keys and of the versions that each is asked from; $3: through
-/// which version; $4: array of tables; $5: how many, null for all. Version, seq, table, key, client key, deleted.
-extern const char* const kRemovalsSql;
-
 }  // namespace nizhal::storage::pg

@@ -74,8 +74,8 @@ EntrySql entry_sql(const CompiledDomain& domain, const BucketTable& entry, std::
     const char* type = parameter_type(sql.parameter_types.back());
     // All parameters are texts, so that statements over several tables can share them.
     const std::string parameter = fmt::format("${}::text::{}", i + 1, type);
-    lists += fmt::format("{}${}::text[]::{}[]", i > 0 ? ", " : "", i + 1, type);
-    names += fmt::format("{}v{}", i > 0 ? ", " : "", i + 1);
+    lists += fmt::format("${}::text[]::{}[], ", i + 1, type);
+    names += fmt::format("v{}, ", i + 1);
     listed += fmt::format("{} = b.v{} AND ", column, i + 1);
     given += fmt::format("{} = {} AND ", column, parameter);
     if (i + 1 < count) continue;
@@ -95,14 +95,13 @@ EntrySql entry_sql(const CompiledDomain& domain, const BucketTable& entry, std::
   const std::string from = fmt::format("FROM {} AS r", qualified_name(schema, table));
   const std::size_t next = count + 1;
 
-  const std::string page = fmt::format(
-      "SELECT {} {} WHERE {}{} AND {} > ${}::bigint AND {} <= ${}::bigint ORDER BY {}, {} LIMIT ${}::bigint", columns,
-      from, listed, conditions, version, next, version, next + 1, version, key, next + 2);
-  sql.live = lists.empty() ? page
-                           : fmt::format(
-                                 "SELECT r.* FROM unnest({}) AS b({}) CROSS JOIN LATERAL ({}) AS r ORDER BY {}, "
-                                 "{} LIMIT ${}::bigint",
-                                 lists, names, page, version, key, next + 2);
+  const std::string page =
+      fmt::format("SELECT {} {} WHERE {}{} AND {} > b.after AND {} <= ${}::bigint ORDER BY {}, {} LIMIT ${}::bigint",
+                  columns, from, listed, conditions, version, version, next + 1, version, key, next + 2);
+  sql.live = fmt::format(
+      "SELECT r.*, b.n FROM unnest({}${}::bigint[]) WITH ORDINALITY AS b({}after, n) CROSS JOIN LATERAL ({}) AS r "
+      "ORDER BY {}, {} LIMIT ${}::bigint",
+      lists, next, names, page, version, key, next + 3);
   sql.from_where = fmt::format("{} WHERE {}{}", from, given, conditions);
 
   // With `column = value` the primary key's index, too, has the order asked for, and a planner whose statistics know of
@@ -153,18 +152,13 @@ std::optional<Parameters> EntrySql::values_of(const Bucket& bucket) const {
   return parameters;
 }
 
-std::optional<Parameters> EntrySql::values_of(const std::vector<const Bucket*>& buckets) const {
-  std::vector<ArrayText> lists(parameter_types.size());
-  bool has_any = false;
-  for (const Bucket* bucket : buckets) {
-    const auto values = values_of(*bucket);
-    if (!values) continue;
-    for (std::size_t i = 0; i < lists.size(); ++i) lists[i].add(*(*values)[i]);
-    has_any = true;
-  }
-  if (!has_any) return std::nullopt;
+Parameters EntrySql::values_of(const std::vector<const Bucket*>& buckets) const {
   Parameters parameters;
-  for (ArrayText& list : lists) parameters.emplace_back(std::move(list).finish());
+  for (std::size_t i = 0; i < parameter_types.size(); ++i) {
+    ArrayText list;
+    for (const Bucket* bucket : buckets) list.add(bucket->values[i]);
+    parameters.emplace_back(std::move(list).finish());
+  }
   return parameters;
 }
 
@@ -235,8 +229,11 @@ ScopeSql scope_sql(const CompiledDomain& domain, std::size_t table_index, const 
       if (entry.table != table_index) continue;
       EntrySql shape;
       for (const std::string& column : entry.parameter_columns) shape.parameter_types.push_back(type_of(table, column));
-      auto values = shape.values_of(of_definition);
-      if (!values) continue;
+      std::vector<const Bucket*> possible;
+      for (const Bucket* bucket : of_definition)
+        if (shape.values_of(*bucket)) possible.push_back(bucket);
+      if (possible.empty()) continue;
+      Parameters values = shape.values_of(possible);
       std::string columns, lists;
       for (std::size_t i = 0; i < entry.parameter_columns.size(); ++i) {
         columns += (i > 0 ? ", " : "") + quote_identifier(entry.parameter_columns[i]);
@@ -250,7 +247,7 @@ ScopeSql scope_sql(const CompiledDomain& domain, std::size_t table_index, const 
         in = fmt::format("({}) IN (SELECT * FROM unnest({}))", columns, lists);
       scope.condition += fmt::format("{}({} AND {})", scope.condition.empty() ? "" : " OR ", in,
                                      conditions_hold_sql("", table, entry.conditions));
-      for (auto& value : *values) scope.parameters.push_back(std::move(value));
+      for (auto& value : values) scope.parameters.push_back(std::move(value));
     }
   }
   scope.condition = scope.condition.empty() ? "false" : "(" + scope.condition + ")";

@@ -34,8 +34,9 @@ class ArrayText {
 struct EntrySql {
   std::size_t table = 0;
   std::vector<ColumnType> parameter_types;
-  /// Pages of many buckets: version, then the declared columns. $1…$n: arrays of the buckets' values, one element per
-  /// bucket; $n+1 < version ≤ $n+2; the $n+3 lowest by version, then key (all when null).
+  /// Pages of many buckets: version, the declared columns, and the bucket's place in the lists, from 1. $1…$n: lists of
+  /// the buckets' values, one element per bucket; $n+1: above which version each is asked; $n+2: through which version;
+  /// by version, then key, the $n+3 lowest of each bucket and the $n+4 lowest of all (all when null).
   std::string live;
   /// Pages of one bucket: the same columns by key, from the start or from above $n+2. $1…$n: the bucket's values;
   /// $n+1: how many.
@@ -45,8 +46,8 @@ struct EntrySql {
 
   /// A bucket's values as parameters; nothing when no row can have them.
   std::optional<Parameters> values_of(const Bucket& bucket) const;
-  /// Those of many buckets, as arrays; buckets that no row can be in are left out. Nothing when none remains.
-  std::optional<Parameters> values_of(const std::vector<const Bucket*>& buckets) const;
+  /// Those of many buckets, as lists; each must have some.
+  Parameters values_of(const std::vector<const Bucket*>& buckets) const;
 };
 
 /// Of one table.
