@@ -14,12 +14,28 @@
 
 namespace nizhal {
 
-/// Where the server keeps its data. Made by sqlite_storage.
+/// What a server on PostgreSQL can be told besides the URL.
+struct PostgresOptions {
+  /// A direct connection to the same database for watching it, where the URL leads through a pooler. Empty: the URL.
+  std::string listen_url = {};
+  /// The URL leads through a pooler in transaction mode, such as pgbouncer with pool_mode = transaction.
+  bool transaction_pooler = false;
+  std::size_t connections_max = 0;  // 0: as many as the workers can use
+  /// Of the database, for one statement. A longer one is ended and the request answered "busy", within 10 s.
+  std::chrono::milliseconds statement_timeout{5'000};
+  std::chrono::milliseconds lock_timeout{3'000};  // for the locks that others hold
+};
+/// Where the server keeps its data. Made by sqlite_storage or postgres_storage.
 struct StorageOptions {
-  std::string url;  // "sqlite:PATH"
+  std::string url;  // "sqlite:PATH", or PostgreSQL's
+  PostgresOptions postgres = {};
 };
 /// An embedded SQLite file, created when absent.
 StorageOptions sqlite_storage(std::string path);
+/// A PostgreSQL database, 13 or newer: "postgresql://user@host:5432/name", or libpq's "host=… dbname=…". PGPASSWORD,
+/// PGSSLMODE and the other variables of libpq are heard. An empty database is provisioned; one with tables of yours is
+/// brought in line by `nizhal migrate`.
+StorageOptions postgres_storage(std::string url, PostgresOptions options = {});
 
 /// JSON Web Tokens signed with HS256 and a shared secret; `userId`, `ownerId` and `exp` are mandatory.
 struct BearerTokenOptions {
@@ -44,7 +60,7 @@ struct ServerOptions {
   std::size_t pull_limit_max = 10'000;
   RateLimit rate_limit = {};
   std::chrono::hours retention{30 * 24};  // of tombstones, mutation records and audit rows
-  std::size_t workers = 4;                // threads for storage work and mutators
+  std::size_t workers = 0;                // threads for storage work and mutators; 0: 4 on SQLite, 16 on PostgreSQL
   std::size_t queue_max = 1'024;          // requests waiting for a worker; more are answered 503
   std::string admin_password = {};        // for /nizhal/audit and /nizhal/stats; empty: they answer 404
   std::string seed_sql = {};              // a script run after provisioning, as any other program's writes; empty: none

@@ -34,12 +34,13 @@ const CLI::App* find_command(const CLI::App& app, const std::string& name);
 void add_serve_command(const Commands& commands);
 void add_token_command(const Commands& commands);
 void add_client_command(const Commands& commands);
+void add_introspect_command(const Commands& commands);
 void add_gc_command(const Commands& commands);
 void add_epoch_command(const Commands& commands);
 void add_inspect_command(const Commands& commands);
 void add_lint_command(const Commands& commands);
 void add_demo_command(const Commands& commands);
-/// `nizhal 0.1.0 (wire protocol 1, domain ABI 1)`.
+/// `nizhal 0.2.0 (wire protocol 1, domain ABI 1)`.
 std::string version_line();
 void add_version_command(const Commands& commands);
 void add_help_command(const Commands& commands);

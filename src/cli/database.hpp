@@ -15,8 +15,11 @@ namespace nizhal::cli {
 /// `--db` as given, else NIZHAL_DB. Errors: usage when neither is there.
 Result<std::string> database_url(const std::string& given);
 
-/// Opens a database that exists, as it is: nothing is created or changed. Errors: usage, io_error (no such file),
-/// invalid_domain, and the storage's.
+/// The database for people, without its password.
+std::string describe_database(const std::string& url);
+
+/// Opens a database that exists and has the engine in it, as it is: nothing is created or changed. Errors: usage,
+/// io_error (no such file), unreachable, schema_mismatch (nothing of the engine), invalid_domain, and the storage's.
 Result<std::unique_ptr<storage::Storage>> open_database(const std::string& url, Domain domain, Log log);
 
 }  // namespace nizhal::cli

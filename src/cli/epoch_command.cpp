@@ -51,7 +51,7 @@ int run(const Globals& globals, const Options& options) {
 void add_epoch_command(const Commands& commands) {
   CLI::App* command = commands.app.add_subcommand("epoch", "Start a new epoch after a restore from a backup");
   auto options = std::make_shared<Options>();
-  command->add_option("--db", options->db, "The database: sqlite:PATH (or NIZHAL_DB)");
+  command->add_option("--db", options->db, "The database: postgresql://… or sqlite:PATH (or NIZHAL_DB)");
   command->add_flag("--rotate", options->rotate, "Do it");
   command->fallthrough();
   command->callback([&globals = commands.globals, &action = commands.action, options] {

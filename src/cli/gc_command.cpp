@@ -59,7 +59,7 @@ void add_gc_command(const Commands& commands) {
   CLI::App* command = commands.app.add_subcommand("gc", "Prune tombstones and old records of a server's database now");
   auto options = std::make_shared<Options>();
   command->add_option("--domain", options->domain, "The domain's shared library")->required();
-  command->add_option("--db", options->db, "The database: sqlite:PATH (or NIZHAL_DB)");
+  command->add_option("--db", options->db, "The database: postgresql://… or sqlite:PATH (or NIZHAL_DB)");
   command->add_option("--retention", options->retention, "How old what is kept may be; 0s prunes all that is settled")
       ->capture_default_str();
   command->footer("Works beside a running server. A device that was away for longer than the retention syncs afresh.");

@@ -12,6 +12,7 @@
 
 #include "base/bytes.hpp"
 #include "base/json.hpp"
+#include "postgres/url.hpp"
 
 namespace nizhal::cli {
 
@@ -105,14 +106,14 @@ Result<Address> parse_address(std::string_view text) {
   return Address{std::string(host), static_cast<std::uint16_t>(port->number)};
 }
 
-Result<std::string> parse_db(std::string_view text) {
-  constexpr std::string_view kSqlite = "sqlite:";
-  if (text.starts_with(kSqlite) && text.size() > kSqlite.size()) return std::string(text.substr(kSqlite.size()));
-  if (text.starts_with("postgresql:") || text.starts_with("postgres:"))
+Result<storage::DatabaseKind> parse_db(const std::string& text) {
+  const auto kind = storage::kind_of_database(text);
+  if (!kind)
     return failure(ErrorCode::usage,
-                   "PostgreSQL storage is not in this version; use an embedded SQLite file: --db sqlite:PATH");
-  // Not repeated: a database URL may hold a password.
-  return failure(ErrorCode::usage, "this is not a database that can be used; write --db sqlite:PATH");
+                   "this is not a database that can be used; write postgresql://USER@HOST:5432/NAME or sqlite:PATH");
+  if (*kind == storage::DatabaseKind::postgres)
+    if (const auto url = postgres::parse_url(text); !url) return tl::unexpected(url.error());
+  return *kind;
 }
 
 Result<std::size_t> parse_count(std::string_view text) {

@@ -12,6 +12,8 @@
 #include <nizhal/result.hpp>
 #include <nizhal/server.hpp>
 
+#include "storage/database_url.hpp"
+
 namespace nizhal::cli {
 
 /// `500ms`, `30s`, `15m`, `1h`, `7d`, `0s`.
@@ -32,8 +34,9 @@ struct Address {
 /// `HOST:PORT`; an IPv6 address in brackets.
 Result<Address> parse_address(std::string_view text);
 
-/// The path of `sqlite:PATH`. PostgreSQL URLs are refused: this version has no such storage.
-Result<std::string> parse_db(std::string_view text);
+/// What kind of database a URL names: `sqlite:PATH`, `postgresql://…` or libpq's `key=value` pairs. The URL is never
+/// repeated in an error: it may hold a password.
+Result<storage::DatabaseKind> parse_db(const std::string& text);
 
 /// A whole number ≥ 1.
 Result<std::size_t> parse_count(std::string_view text);

@@ -59,18 +59,18 @@ TEST(Parse, AnAddressIsAHostAndAPort) {
     EXPECT_FALSE(parse_address(text)) << text;
 }
 
-TEST(Parse, OnlySqliteUrlsAreDatabasesHere) {
-  EXPECT_EQ(parse_db("sqlite:a/b.db"), "a/b.db");
-  for (const char* text : {"postgresql://u:secret@h/d", "postgres://h/d"}) {
-    const auto path = parse_db(text);
-    ASSERT_FALSE(path);
-    EXPECT_NE(path.error().message.find("not in this version"), std::string::npos);
-    EXPECT_EQ(path.error().message.find("secret"), std::string::npos);
-  }
-  for (const char* text : {"", "sqlite:", "a.db", "mysql://secret"}) {
-    const auto path = parse_db(text);
-    ASSERT_FALSE(path);
-    EXPECT_EQ(path.error().message.find("secret"), std::string::npos);
+TEST(Parse, ADatabaseIsSqliteOrPostgresqlAndItsPasswordIsNeverRepeated) {
+  EXPECT_EQ(parse_db("sqlite:a/b.db"), storage::DatabaseKind::sqlite);
+  for (const char* text : {"postgresql://u:secret@h/d", "postgres://h:5433/d?sslmode=require", "postgresql:///d",
+                           "host=/run/postgresql dbname=d"})
+    EXPECT_EQ(parse_db(text), storage::DatabaseKind::postgres) << text;
+  for (const char* text : {"", "sqlite:", "a.db", "mysql://secret", "postgresql://u:%zzsecret@h/d",
+                           "postgresql://h/d?secret=1", "host=h secret=1"}) {
+    const auto kind = parse_db(text);
+    ASSERT_FALSE(kind) << text;
+    EXPECT_EQ(kind.error().code, ErrorCode::usage);
+    EXPECT_NE(kind.error().message.find("postgresql://"), std::string::npos) << kind.error().message;
+    EXPECT_EQ(kind.error().message.find("secret"), std::string::npos) << kind.error().message;
   }
 }
 

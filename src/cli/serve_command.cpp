@@ -59,7 +59,8 @@ int run(const Globals& globals, Options& options) {
   if (settings.value("domain").empty())
     return fail("serve", kUsage, "no domain was named; give --domain ./libyour_domain.so");
   if (settings.value("db").empty())
-    return fail("serve", kUsage, "no database was named; give --db sqlite:PATH or set NIZHAL_DB");
+    return fail("serve", kUsage,
+                "no database was named; give --db postgresql://USER@HOST:5432/NAME or sqlite:PATH, or set NIZHAL_DB");
   auto plan = plan_of(settings);
   if (!plan) return fail("serve", plan.error());
   auto secret = read_jwt_secret();
@@ -117,7 +118,8 @@ void add_serve_command(const Commands& commands) {
   command->add_flag("--end-with-parent", options->end_with_parent, "Drain and end when the parent process ends");
   command->footer(
       "Needs NIZHAL_JWT_SECRET (at least 16 bytes). SIGTERM and SIGINT drain and end it with 0. An empty\n"
-      "database is provisioned, additive changes are applied and logged, anything else ends it with 3.");
+      "database is provisioned. One that does not fit ends it with 3 and the command to run: PostgreSQL is\n"
+      "changed by `nizhal migrate` only; a SQLite file is extended here, and what was added is logged.");
   command->fallthrough();
   command->callback([command, &globals = commands.globals, &action = commands.action, options] {
     for (Setting& setting : options->settings.all) setting.is_given = command->count("--" + setting.name) > 0;

@@ -9,20 +9,23 @@
 #include <toml++/toml.h>
 
 #include "base/json.hpp"
+#include "cli/database.hpp"
 #include "cli/files.hpp"
 
 namespace nizhal::cli {
 
 ServeSettings::ServeSettings()
     : all{{"domain", "", "The domain's shared library"},
-          {"db", "", "The database: sqlite:PATH (or NIZHAL_DB)"},
+          {"db", "", "The database: postgresql://… or sqlite:PATH (or NIZHAL_DB)"},
+          {"pooler", "", "How --db leads through a pooler: transaction (pgbouncer's pool_mode)"},
+          {"listen-db", "", "A direct URL of the same database, for watching it, where --db leads through a pooler"},
           {"listen", "127.0.0.1:4000", "HOST:PORT to listen on; port 0 takes any that is free"},
           {"realtime", "in-process", "How pokes travel: in-process"},
           {"seed", "", "An SQL script to run before listening"},
           {"retention", "30d", "How long tombstones, mutation records and audit rows are kept; at least 1h"},
           {"rate-limit", "0", "Requests per actor: 20/s, 600/m; 0 is off"},
           {"body-max", "1MiB", "The largest request body"},
-          {"workers", "4", "Threads for storage work and mutators"},
+          {"workers", "", "Threads for storage work and mutators; 4 on SQLite, 16 on PostgreSQL"},
           {"queue-max", "1024", "Requests that may wait for a worker; more are answered 503"},
           {"pull-limit", "1000", "Rows of a page when the device names no limit"},
           {"pull-limit-max", "10000", "Rows of a page at most"}} {}
@@ -76,6 +79,21 @@ Result<void> apply_config_file(const std::string& path, ServeSettings& settings)
   return {};
 }
 
+namespace {
+
+PostgresOptions postgres_options(const ServeSettings& settings) {
+  return {.listen_url = settings.value("listen-db"), .transaction_pooler = settings.value("pooler") == "transaction"};
+}
+
+Result<bool> wrong(std::string_view why) { return failure(ErrorCode::usage, std::string(why)); }
+
+/// As it is shown: a database without its password.
+std::string shown(const Setting& setting) {
+  return setting.name == "db" || setting.name == "listen-db" ? describe_database(setting.value) : setting.value;
+}
+
+}  // namespace
+
 Result<ServePlan> plan_of(const ServeSettings& settings) {
   ServePlan plan;
   std::optional<Error> first;
@@ -91,7 +109,25 @@ Result<ServePlan> plan_of(const ServeSettings& settings) {
     take(name, parse_count(settings.value(name)), [&](std::size_t number) { target = number; });
   };
 
-  take("db", parse_db(settings.value("db")), [&](std::string path) { plan.server.storage = sqlite_storage(path); });
+  take("db", parse_db(settings.value("db")), [&](storage::DatabaseKind kind) {
+    const std::string& url = settings.value("db");
+    plan.server.storage = kind == storage::DatabaseKind::sqlite ? sqlite_storage(storage::sqlite_path(url))
+                                                                : postgres_storage(url, postgres_options(settings));
+  });
+  const bool is_postgres = storage::kind_of_database(settings.value("db")) == storage::DatabaseKind::postgres;
+  for (const char* name : {"pooler", "listen-db"})
+    if (!is_postgres && !settings.value(name).empty())
+      take(name, wrong("it is about PostgreSQL, and --db names another database"), [](bool) {});
+  if (const std::string& pooler = settings.value("pooler"); !pooler.empty() && pooler != "transaction")
+    take("pooler",
+         wrong("say \"transaction\" when --db leads through a pooler in transaction mode; a direct "
+               "connection, and a pooler in session mode, need no option"),
+         [](bool) {});
+  if (const std::string& listen = settings.value("listen-db"); is_postgres && !listen.empty())
+    take("listen-db", parse_db(listen), [&](storage::DatabaseKind kind) {
+      if (kind != storage::DatabaseKind::postgres)
+        first = Error{ErrorCode::usage, "--listen-db: it must be the PostgreSQL database that --db leads to"};
+    });
   take("listen", parse_address(settings.value("listen")), [&](Address address) { plan.address = std::move(address); });
   take("body-max", parse_bytes(settings.value("body-max")),
        [&](std::size_t bytes) { plan.server.body_bytes_max = bytes; });
@@ -100,7 +136,7 @@ Result<ServePlan> plan_of(const ServeSettings& settings) {
   take("retention", parse_duration(settings.value("retention")), [&](std::chrono::milliseconds retention) {
     plan.server.retention = std::chrono::duration_cast<std::chrono::hours>(retention);
   });
-  count("workers", plan.server.workers);
+  if (!settings.value("workers").empty()) count("workers", plan.server.workers);
   count("queue-max", plan.server.queue_max);
   count("pull-limit", plan.server.pull_limit_default);
   count("pull-limit-max", plan.server.pull_limit_max);
@@ -123,7 +159,7 @@ std::string as_toml(const ServeSettings& settings) {
   for (const Setting& setting : settings.all) {
     if (setting.value.empty()) continue;
     std::ostringstream value;
-    value << toml::value<std::string>(setting.value);
+    value << toml::value<std::string>(shown(setting));
     out += fmt::format("{}{} = {}", out.empty() ? "" : "\n", setting.name, value.str());
   }
   return out;
@@ -132,7 +168,7 @@ std::string as_toml(const ServeSettings& settings) {
 std::string as_json(const ServeSettings& settings) {
   json::object object;
   for (const Setting& setting : settings.all)
-    if (!setting.value.empty()) object[setting.name] = setting.value;
+    if (!setting.value.empty()) object[setting.name] = shown(setting);
   return to_text(object);
 }
 

@@ -40,7 +40,7 @@ struct ServePlan {
 };
 Result<ServePlan> plan_of(const ServeSettings& settings);
 
-/// The effective settings as a config file, and as one JSON object.
+/// The effective settings as a config file, and as one JSON object; databases without their passwords.
 std::string as_toml(const ServeSettings& settings);
 std::string as_json(const ServeSettings& settings);
 

@@ -234,12 +234,14 @@ TEST(Facades, AServerThatCannotRunSaysWhyByItsCode) {
   EXPECT_EQ(run(short_secret), 2);
   EXPECT_NE(lines.at(0).find("16"), std::string::npos);
   EXPECT_EQ(lines.at(0).find("short"), std::string::npos);
-  ServerOptions postgres = server_options(scratch.file("a.db"));
-  postgres.storage.url = "postgresql://localhost/db";
-  EXPECT_EQ(run(postgres), 2);
-  ServerOptions no_workers = server_options(scratch.file("a.db"));
-  no_workers.workers = 0;
-  EXPECT_EQ(run(no_workers), 2);
+  ServerOptions nowhere = server_options(scratch.file("a.db"));
+  nowhere.storage = postgres_storage("postgresql://someone:hunter2@127.0.0.1:1/db");
+  EXPECT_EQ(run(nowhere), 4);
+  EXPECT_NE(lines.back().find("127.0.0.1:1"), std::string::npos) << lines.back();
+  EXPECT_EQ(lines.back().find("hunter2"), std::string::npos) << lines.back();
+  ServerOptions nonsense = server_options(scratch.file("a.db"));
+  nonsense.storage.url = "mysql://localhost/db";
+  EXPECT_EQ(run(nonsense), 2);
   EXPECT_EQ(run(server_options("/nonexistent/dir/a.db")), 4);
   EXPECT_EQ(run(server_options(scratch.file(""))), 4);  // a directory
   ServerOptions bad_seed = server_options(scratch.file("seeded.db"));

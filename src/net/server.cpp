@@ -19,6 +19,7 @@
 #include "server/authenticator.hpp"
 #include "server/server_sync.hpp"
 #include "storage/database_url.hpp"
+#include "storage/postgres/postgres_storage.hpp"
 #include "storage/sqlite/sqlite_storage.hpp"
 
 namespace nizhal {
@@ -28,6 +29,8 @@ constexpr std::size_t kSecretBytesMin = 16;
 /// What is under way when the server is told to stop has this long; then its storage work is cancelled. Below the 10 s
 /// that service managers give at the least.
 constexpr std::chrono::milliseconds kDrainTime{8'000};
+constexpr std::size_t kWorkersSqlite = 4;     // one of them writes, the others read
+constexpr std::size_t kWorkersPostgres = 16;  // most of their time is the network's and the database's
 
 constexpr int kStopped = 0, kWrongOptions = 2, kDrift = 3, kUnusable = 4;
 
@@ -75,13 +78,35 @@ std::optional<std::string> find_mistake(const ServerOptions& options) {
         "the secret of bearer tokens must have at least {} bytes; set NIZHAL_JWT_SECRET to a long "
         "random text",
         kSecretBytesMin);
-  if (storage::kind_of_database(options.storage.url) != storage::DatabaseKind::sqlite)
-    return "the database must be given as sqlite:PATH";
-  if (options.workers == 0) return "at least one worker is needed";
+  if (!storage::kind_of_database(options.storage.url))
+    return "the database must be given as sqlite:PATH or postgresql://USER@HOST:5432/NAME";
   if (options.pull_limit_default == 0 || options.pull_limit_max < options.pull_limit_default)
     return "pull_limit_default must be at least 1 and no more than pull_limit_max";
   if (options.body_bytes_max == 0) return "body_bytes_max must be at least 1";
   return std::nullopt;
+}
+
+std::size_t workers_of(const ServerOptions& options) {
+  if (options.workers > 0) return options.workers;
+  return storage::kind_of_database(options.storage.url) == storage::DatabaseKind::postgres ? kWorkersPostgres
+                                                                                           : kWorkersSqlite;
+}
+
+Result<std::unique_ptr<storage::Storage>> open_storage(const ServerOptions& options,
+                                                       std::shared_ptr<const CompiledDomain> domain, const Log& log) {
+  if (storage::kind_of_database(options.storage.url) == storage::DatabaseKind::sqlite)
+    return storage::open_sqlite_storage({.path = storage::sqlite_path(options.storage.url)}, std::move(domain),
+                                        system_random(), log);
+  const PostgresOptions& given = options.storage.postgres;
+  storage::PostgresStorageOptions postgres;
+  postgres.url = options.storage.url;
+  postgres.listen_url = given.listen_url;
+  postgres.transaction_pooler = given.transaction_pooler;
+  // A worker holds one for its transaction and may share another for where the database stands; pruning has one too.
+  postgres.connections_max = given.connections_max > 0 ? given.connections_max : workers_of(options) + 4;
+  postgres.statement_timeout = given.statement_timeout;
+  postgres.lock_timeout = given.lock_timeout;
+  return storage::open_postgres_storage(std::move(postgres), std::move(domain), system_random(), log);
 }
 
 server::Limits limits_of(const ServerOptions& options) {
@@ -98,7 +123,11 @@ server::Limits limits_of(const ServerOptions& options) {
 
 }  // namespace
 
-StorageOptions sqlite_storage(std::string path) { return {"sqlite:" + path}; }
+StorageOptions sqlite_storage(std::string path) { return {.url = "sqlite:" + path}; }
+
+StorageOptions postgres_storage(std::string url, PostgresOptions options) {
+  return {.url = std::move(url), .postgres = std::move(options)};
+}
 
 AuthOptions bearer_token_auth(BearerTokenOptions options) { return {std::move(options)}; }
 
@@ -132,8 +161,7 @@ class Server::Implementation {
     auto domain = CompiledDomain::compile(options_.domain);
     if (!domain) return give_up(kWrongOptions, domain.error().message);
 
-    auto storage = storage::open_sqlite_storage({.path = storage::sqlite_path(options_.storage.url)}, *domain,
-                                                system_random(), log_);
+    auto storage = open_storage(options_, *domain, log_);
     if (!storage) return give_up(code_of(storage.error()), storage.error().message);
     const auto provisioned = (*storage)->provision();
     if (!provisioned) return give_up(code_of(provisioned.error()), provisioned.error().message);
@@ -147,7 +175,7 @@ class Server::Implementation {
     const server::Limits limits = limits_of(options_);
     const server::JwtAuthenticator authenticator(options_.auth.bearer.secret);
     // Declared so that what runs on the workers outlives them, and the core outlives nothing that it uses.
-    net::WorkerPool workers(options_.workers, options_.queue_max, log_);
+    net::WorkerPool workers(workers_of(options_), options_.queue_max, log_);
     net::WorkerPool maintenance(1, 1, log_);
     server::ServerSync sync(*domain,
                             {.clock = system_clock(),

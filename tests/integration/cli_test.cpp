@@ -71,8 +71,8 @@ TEST(Cli, WrongUsageIsExitTwoAndSaysWhatToDo) {
   const std::string store = directory.file("a.db");
   for (const Call& call : std::vector<Call>{
            {{}, 2, "SUBCOMMAND"},
-           {{"bench"}, 2, "the commands are: serve, token, client"},
-           {{"migrate", "--db", "sqlite:x"}, 2, "there is no command \"migrate\""},
+           {{"chaos"}, 2, "the commands are: serve, token, client"},
+           {{"introspect"}, 2, "--db"},
            {{"lint"}, 2, "--domain is required"},
            {{"lint", "--domain", notes, "extra"}, 2, "extra"},
            {{"token", "--user", "u"}, 2, "--owner is required"},
@@ -80,7 +80,8 @@ TEST(Cli, WrongUsageIsExitTwoAndSaysWhatToDo) {
            {{"token", "--user", "u", "--owner", "o", "--claim", "exp=1"}, 2, "--expires"},
            {{"serve", "--domain", notes}, 2, "--db"},
            {{"serve", "--db", "sqlite:" + store}, 2, "--domain"},
-           {{"serve", "--domain", notes, "--db", "postgresql://u:hunter2@h/d"}, 2, "not in this version"},
+           {{"serve", "--domain", notes, "--db", "mysql://u:hunter2@h/d"}, 2, "postgresql://"},
+           {{"serve", "--domain", notes, "--db", "sqlite:" + store, "--pooler", "transaction"}, 2, "--pooler"},
            {{"serve", "--domain", notes, "--db", "sqlite:" + store, "--listen", "4000"}, 2, "HOST:PORT"},
            {{"serve", "--domain", notes, "--db", "sqlite:" + store, "--realtime", "listen-notify"}, 2, "in-process"},
            {{"serve", "--domain", notes, "--db", "sqlite:" + store, "--retention", "0s"}, 2, "--retention"},
@@ -108,6 +109,7 @@ TEST(Cli, WhatCannotBeUsedIsExitFourAndNamed) {
            {{"serve", "--domain", notes, "--db", "sqlite:" + none, "--config", none}, 4, none},
            {{"serve", "--domain", notes, "--db", "sqlite:/nowhere/at/all.db"}, 4, "/nowhere/at/all.db"},
            {{"gc", "--domain", notes, "--db", "sqlite:" + none}, 4, none},
+           {{"introspect", "--db", "sqlite:" + none}, 4, none},
            {{"epoch", "--rotate", "--db", "sqlite:" + none}, 4, none},
            {{"inspect", none}, 4, none},
            {{"inspect", text}, 4, text},

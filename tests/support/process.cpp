@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "storage/database_url.hpp"
+
 namespace nizhal::testing {
 
 std::string domain_library(std::string_view name) {
@@ -58,13 +60,13 @@ std::string make_token(std::string_view user, std::string_view owner, std::strin
   return text;
 }
 
-ServerProcess::ServerProcess(std::string_view domain, std::string db_file, std::vector<std::string> extra)
-    : domain_(domain), db_file_(std::move(db_file)), extra_(std::move(extra)) {
+ServerProcess::ServerProcess(std::string_view domain, std::string db, std::vector<std::string> extra)
+    : domain_(domain), db_(storage::kind_of_database(db) ? std::move(db) : "sqlite:" + db), extra_(std::move(extra)) {
   start();
 }
 
 bool ServerProcess::start() {
-  std::vector<std::string> arguments{"serve",    "--domain", domain_library(domain_), "--db", "sqlite:" + db_file_,
+  std::vector<std::string> arguments{"serve",    "--domain", domain_library(domain_), "--db", db_,
                                      "--listen", listen_,    "--end-with-parent"};
   arguments.insert(arguments.end(), extra_.begin(), extra_.end());
   process_ = start_nizhal(std::move(arguments));

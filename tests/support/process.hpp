@@ -44,8 +44,9 @@ std::string make_token(std::string_view user, std::string_view owner, std::strin
 /// A real server process. Its port stays the same over restarts.
 class ServerProcess {
  public:
-  /// Waits until it listens. `extra` are further options of `nizhal serve`.
-  ServerProcess(std::string_view domain, std::string db_file, std::vector<std::string> extra = {});
+  /// Waits until it listens. `db`: a PostgreSQL URL, or the path of a SQLite file. `extra` are further options of
+  /// `nizhal serve`.
+  ServerProcess(std::string_view domain, std::string db, std::vector<std::string> extra = {});
 
   /// "http://127.0.0.1:PORT"; empty when it did not come up (then `why()` says what it printed).
   const std::string& url() const { return url_; }
@@ -57,7 +58,7 @@ class ServerProcess {
   bool start();            // again, on the same port and file; false when it did not come up
 
  private:
-  std::string domain_, db_file_, url_, listen_ = "127.0.0.1:0";
+  std::string domain_, db_, url_, listen_ = "127.0.0.1:0";
   std::vector<std::string> extra_;
   std::unique_ptr<ChildProcess> process_;
 };

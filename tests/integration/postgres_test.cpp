@@ -1,0 +1,261 @@
+// The binary on PostgreSQL, as an operator uses it: real processes, a real cluster, other programs beside them.
+#include <gtest/gtest.h>
+
+#include <fmt/format.h>
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.hpp"
+#include "postgres/url.hpp"
+#include "tests/postgres_server/postgres_server.hpp"
+#include "tests/support/process.hpp"
+#include "tests/support/temp_dir.hpp"
+
+namespace nizhal::testing {
+namespace {
+
+using Strings = std::vector<std::string>;
+
+json::value answer_of(const Finished& finished, int code = 0) {
+  EXPECT_EQ(finished.status.code, code) << finished.out << finished.err;
+  EXPECT_EQ(std::count(finished.out.begin(), finished.out.end(), '\n'), 1) << finished.out;
+  const auto parsed = parse_json(finished.out);
+  EXPECT_TRUE(parsed) << finished.out;
+  return parsed ? *parsed : json::value();
+}
+
+std::int64_t number_in(const json::value& object, std::string_view name) {
+  const json::value* found = member(object, name);
+  return found ? as_integer(*found).value_or(-1) : -1;
+}
+
+std::size_t size_of(const json::value& object, std::string_view name) {
+  const json::value* found = member(object, name);
+  return found && found->if_array() ? found->if_array()->size() : 999;
+}
+
+bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+
+class OnPostgres : public ::testing::Test {
+ protected:
+  Strings command(std::string name, Strings more = {}, std::string_view domain = "notes") const {
+    Strings all{std::move(name), "--domain", domain_library(domain), "--db", url_};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  void migrate() {
+    ServerProcess server("notes", url_);
+    ASSERT_FALSE(server.url().empty()) << server.why();
+    server.terminate();
+  }
+  /// As psql would.
+  void sql(const std::string& script) { shared_server().sql(name_, script); }
+  std::string value(const std::string& query) { return shared_server().value(name_, query); }
+  ClientCommand device(const std::string& name, const ServerProcess& server, const std::string& user = "u1",
+                       const std::string& owner = "o1") {
+    return {"notes", directory_.file(name + ".db"), server.url(), make_token(user, owner)};
+  }
+  static void sync(const ClientCommand& device) {
+    const Finished done = device.run({"sync"});
+    ASSERT_EQ(done.status.code, 0) << done.err;
+  }
+  static std::string bodies(const ClientCommand& device, const std::string& table = "notes") {
+    return device.run({"query", "SELECT id, body FROM " + table + " ORDER BY id", "--json"}).out;
+  }
+
+  TempDir directory_;
+  const std::string url_ = shared_server().create_database();
+  const std::string name_ = postgres::parse_url(url_)->database;
+};
+
+TEST_F(OnPostgres, TwoDevicesAndAnotherProgramShareADatabase) {
+  migrate();
+  ServerProcess server("notes", url_);
+  ASSERT_FALSE(server.url().empty()) << server.why();
+  const ClientCommand a = device("a", server), b = device("b", server);
+  answer_of(a.run({"mutate", "addNote", R"({"id":"n1","body":"from a"})", "--json"}));
+  answer_of(b.run({"mutate", "addNote", R"({"id":"n2","body":"reject"})", "--json"}));
+  EXPECT_EQ(number_in(answer_of(a.run({"sync", "--json"})), "applied"), 1);
+  EXPECT_EQ(number_in(answer_of(b.run({"sync", "--json"})), "rejected"), 1);
+  EXPECT_EQ(bodies(b), "[{\"id\":\"n1\",\"body\":\"from a\"}]\n");
+
+  sql("INSERT INTO notes (id, owner_id, body) VALUES ('n3', 'o1', 'by psql'), ('n4', 'o2', 'of another')");
+  sql("UPDATE notes SET body = 'edited' WHERE id = 'n1'");
+  sync(a);
+  EXPECT_EQ(bodies(a), "[{\"id\":\"n1\",\"body\":\"edited\"},{\"id\":\"n3\",\"body\":\"by psql\"}]\n");
+  sql("UPDATE notes SET id = 'n9' WHERE id = 'n3'; DELETE FROM notes WHERE id = 'n1'");
+  sync(a);
+  EXPECT_EQ(bodies(a), "[{\"id\":\"n9\",\"body\":\"by psql\"}]\n");
+  sql("INSERT INTO team_members (id, user_id, team_id) VALUES ('m1', 'u1', 't1');"
+      "INSERT INTO team_notes (id, team_id, body) VALUES ('t1', 't1', 'for the team')");
+  sync(a);
+  EXPECT_EQ(bodies(a, "team_notes"), "[{\"id\":\"t1\",\"body\":\"for the team\"}]\n");
+  sql("TRUNCATE notes, team_members");
+  sync(a);
+  sync(b);
+  EXPECT_EQ(bodies(a), "[]\n");
+  EXPECT_EQ(bodies(b), "[]\n");
+  EXPECT_EQ(bodies(a, "team_notes"), "[]\n") << "the membership went with its row";
+  EXPECT_EQ(server.terminate(), (ExitStatus{0, 0}));
+}
+
+TEST_F(OnPostgres, GcWorksBesideTheRunningServer) {
+  ServerProcess server("notes", url_);
+  ASSERT_FALSE(server.url().empty()) << server.why();
+  const ClientCommand a = device("a", server);
+  answer_of(a.run({"mutate", "addNote", R"({"id":"n1","body":"x"})", "--json"}));
+  answer_of(a.run({"mutate", "deleteNote", R"({"id":"n1"})", "--json"}));
+  sync(a);
+  EXPECT_EQ(number_in(answer_of(nizhal(command("gc", {"--json"}))), "removals"), 0) << "younger than 30 days";
+  const json::value report = answer_of(nizhal(command("gc", {"--retention", "0s", "--json"})));
+  EXPECT_EQ(number_in(report, "removals"), 1);
+  EXPECT_EQ(number_in(report, "mutations"), 2);
+  EXPECT_EQ(number_in(report, "auditRows"), 2);
+  answer_of(a.run({"mutate", "addNote", R"({"id":"n2","body":"still served"})", "--json"}));
+  EXPECT_EQ(number_in(answer_of(a.run({"sync", "--json"})), "applied"), 1);
+}
+
+TEST_F(OnPostgres, ANewEpochMakesDevicesStartAfreshWhileTheServerRuns) {
+  ServerProcess server("notes", url_);
+  ASSERT_FALSE(server.url().empty()) << server.why();
+  const ClientCommand a = device("a", server);
+  answer_of(a.run({"mutate", "addNote", R"({"id":"n1","body":"x"})", "--json"}));
+  sync(a);
+  const auto epoch = [&] {
+    const json::value store = answer_of(nizhal({"inspect", a.store, "--json"}));
+    return std::string(string_member(*member(store, "cursor"), "epoch").value_or(""));
+  };
+  const std::string before = epoch();
+  EXPECT_NE(before, "");
+  // Rows that went without anybody's noticing, as a restored backup lacks them.
+  sql("SET session_replication_role = replica; DELETE FROM notes");
+  answer_of(nizhal({"epoch", "--rotate", "--db", url_, "--json"}));
+  answer_of(a.run({"mutate", "addNote", R"({"id":"n2","body":"y"})", "--json"}));
+  sync(a);
+  EXPECT_NE(epoch(), before);
+  EXPECT_EQ(bodies(a), "[{\"id\":\"n2\",\"body\":\"y\"}]\n");
+  EXPECT_EQ(size_of(answer_of(nizhal({"inspect", a.store, "--json"})), "outbox"), 0U);
+}
+
+TEST_F(OnPostgres, AServerMayBeARoleThatOwnsNothing) {
+  migrate();
+  const std::string role = "app_" + name_;
+  // As docs/postgresql.md has it.
+  sql("CREATE ROLE " + role + " LOGIN;" + "GRANT USAGE ON SCHEMA nizhal TO " + role +
+      "; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA nizhal TO " + role +
+      "; GRANT SELECT, USAGE ON ALL SEQUENCES IN SCHEMA nizhal TO " + role +
+      "; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA nizhal TO " + role +
+      "; GRANT SELECT, INSERT, UPDATE, DELETE ON notes, team_members, team_notes TO " + role);
+  std::string url = url_;
+  url.replace(url.find("//") + 2, url.find('@') - url.find("//") - 2, role);
+  ServerProcess server("notes", url);
+  ASSERT_FALSE(server.url().empty()) << server.why();
+  const ClientCommand a = device("a", server);
+  answer_of(a.run({"mutate", "createTeam", R"({"team_id":"t1"})", "--json"}));
+  answer_of(a.run({"mutate", "addTeamNote", R"({"id":"n1","team_id":"t1","body":"x"})", "--json"}));
+  answer_of(a.run({"mutate", "deleteTeamNote", R"({"id":"n1"})", "--json"}));
+  EXPECT_EQ(number_in(answer_of(a.run({"sync", "--json"})), "applied"), 3);
+  Strings gc = command("gc", {"--retention", "0s", "--json"});
+  gc[4] = url;
+  EXPECT_EQ(number_in(answer_of(nizhal(gc)), "removals"), 1);
+}
+
+TEST_F(OnPostgres, DomainSkeletonsCompileAndLoad) {
+  sql(R"(CREATE TYPE mood AS ENUM ('good', 'bad');
+CREATE TABLE shops (id uuid PRIMARY KEY, name varchar(80) NOT NULL);
+CREATE TABLE shop_members (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, user_id text NOT NULL,
+  shop_id uuid NOT NULL REFERENCES shops, UNIQUE (user_id, shop_id));
+CREATE TABLE orders (
+  number integer UNIQUE NOT NULL, shop_id uuid NOT NULL REFERENCES shops (id), "class" text, total numeric(12, 2) NOT NULL,
+  weight real, paid boolean NOT NULL DEFAULT false, at timestamptz NOT NULL, due date, local_at timestamp, extra jsonb,
+  photo bytea, tags text[] NOT NULL, state mood, code char(3), "odd name" text, doubled integer GENERATED ALWAYS AS (number * 2) STORED);
+CREATE TABLE pairs (a text, b text, PRIMARY KEY (a, b));
+CREATE TABLE domain (id smallint PRIMARY KEY);
+CREATE VIEW open_orders AS SELECT * FROM orders)");
+  migrate();  // beside tables of its own: what is the engine's is not shown
+  const Finished printed = nizhal({"introspect", "--db", url_});
+  ASSERT_EQ(printed.status.code, 0) << printed.err;
+  for (const char* part : {"struct Shop {\n  nizhal::Uuid id;\n  std::string name;\n};",
+                           "std::int64_t id = 0;",
+                           ".key(\"number\", &Order::number)",
+                           "std::optional<std::string> class_;",
+                           "nizhal::Numeric total;",
+                           "std::optional<double> weight;",
+                           "bool paid = false;",
+                           "nizhal::Timestamp at;",
+                           "std::optional<nizhal::Date> due;",
+                           "// local_at timestamp without time zone is left out",
+                           "AT TIME ZONE 'UTC'",
+                           "// tags text[] is left out",
+                           "It is NOT NULL without a default",
+                           "// state mood is left out",
+                           "// code character(3) is left out",
+                           "// odd name text is left out",
+                           "// doubled integer is left out",
+                           "Table \"pairs\" is left out",
+                           "nizhal::Uuid shop_id;  // foreign key: shops.id",
+                           "shop_id in orders, shop_members (foreign key: shops.id)",
+                           "// d.rule(\"byShopId\")",
+                           "inline const auto team_notes"})
+    EXPECT_TRUE(has(printed.out, part)) << part << "\n" << printed.out;
+  for (const char* part : {"nizhal_version", "open_orders", "struct Pair", "engine"})
+    EXPECT_FALSE(has(printed.out, part)) << part << "\n" << printed.out;
+
+  const std::string source = directory_.file("skeleton.cpp"), library = directory_.file("libskeleton.so");
+  // The rule that is proposed stands in a comment, and is right as it stands there.
+  std::string text;
+  std::istringstream lines(printed.out);
+  for (std::string line; std::getline(lines, line);) {
+    const bool is_rule = has(line, "// d.rule(") || has(line, "//     .membership(") || has(line, "//     .data(");
+    text += (is_rule ? line.substr(line.find("//") + 2) : line) + "\n";
+  }
+  ASSERT_TRUE(has(text, "\n d.rule(\"byShopId\")\n")) << text;
+  std::ofstream(source) << text;
+  const auto compiled = cli::run_process({"/usr/bin/c++", "-std=c++20", "-Wall", "-Wextra", "-Werror", "-O0", "-shared",
+                                          "-fPIC", "-I" NIZHAL_SOURCE_DIR "/include", "-o", library, source});
+  ASSERT_TRUE(compiled && compiled->status.code == 0) << (compiled ? compiled->err : compiled.error().message);
+  const json::value lint = answer_of(nizhal({"lint", "--domain", library, "--json"}), 1);
+  EXPECT_EQ(number_in(lint, "errors"), 0) << to_text(lint);
+  EXPECT_TRUE(has(to_text(lint), "mutable_balance")) << "orders.total is for a person to look at: " << to_text(lint);
+
+  const Finished one = nizhal({"introspect", "--db", url_, "--table", "shops", "--json"});
+  EXPECT_EQ(to_text(*member(answer_of(one), "tables")), "[\"shops\"]");
+  const Finished none = nizhal({"introspect", "--db", url_, "--table", "shop"});
+  EXPECT_EQ(none.status.code, 1);
+  EXPECT_TRUE(has(none.err, "did you mean \"shops\"?")) << none.err;
+}
+
+TEST(PostgresDatabase, WhatCannotBeReachedIsExitFourAndNamedWithoutItsPassword) {
+  const std::string notes = domain_library("notes");
+  const std::string url = fmt::format("postgresql://app:hunter2@127.0.0.1:{}/notes", free_port());
+  for (const Strings& arguments : std::vector<Strings>{{"serve", "--domain", notes, "--db", url},
+                                                       {"gc", "--domain", notes, "--db", url},
+                                                       {"epoch", "--rotate", "--db", url},
+                                                       {"introspect", "--db", url}}) {
+    const Finished finished = nizhal(arguments);
+    EXPECT_EQ(finished.status.code, 4) << arguments[0] << finished.err;
+    EXPECT_TRUE(has(finished.err, "127.0.0.1:")) << finished.err;
+    EXPECT_FALSE(has(finished.err, "hunter2")) << finished.err;
+    EXPECT_EQ(finished.out, "");
+  }
+  for (const std::string bad :
+       {"postgresql://u:%zzhunter2@h/d", "postgresql://h/d?hunter2=1", "mysql://u:hunter2@h/d", "hunter2"}) {
+    for (const Strings& arguments : std::vector<Strings>{{"serve", "--domain", notes, "--db", bad},
+                                                         {"gc", "--domain", notes, "--db", bad},
+                                                         {"epoch", "--rotate", "--db", bad},
+                                                         {"introspect", "--db", bad}}) {
+      const Finished finished = nizhal(arguments);
+      EXPECT_EQ(finished.status.code, 2) << arguments[0] << finished.err;
+      EXPECT_TRUE(has(finished.err, "postgresql://")) << finished.err;
+      EXPECT_FALSE(has(finished.err, "hunter2")) << finished.err;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace nizhal::testing
