@@ -1,0 +1,140 @@
+// Connections that go away, in every moment of a push.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "tests/postgres_failures/harness.hpp"
+#include "tests/postgres_failures/load.hpp"
+#include "tests/postgres_failures/proxy.hpp"
+
+namespace nizhal::testing {
+namespace {
+
+/// Ends every session of the engine's in that database.
+void end_sessions(const std::string& url) {
+  shared_server().sql("postgres", "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = '" +
+                                      database_of(url) + "'");
+}
+
+class LostConnection : public ::testing::Test {
+ protected:
+  ~LostConnection() override { set_hook(nullptr); }
+};
+
+// Trap 4: a database connection lost in the middle of a mutator ended the process.
+TEST_F(LostConnection, Trap4InTheMiddleOfAMutatorCostsNeitherTheProcessNorTheMutation) {
+  const std::string url = shared_server().create_database();
+  Host host(url);
+  Sender sender("s");
+  int ended = 0;
+  for (const std::string mutator : {"add", "addOnly", "search"}) {
+    for (const std::string place : {"begin", "middle", "end"}) {
+      sender.queue(mutator, 3);
+      int calls = 0;
+      set_hook([&](std::string_view now_at) {
+        if (now_at != place || ++calls != 2) return;  // the second mutation of the batch, first attempt
+        ++ended;
+        end_sessions(url);
+      });
+      sender.push_all(host);
+    }
+  }
+  set_hook(nullptr);
+  EXPECT_EQ(ended, 8) << "addOnly has no middle";
+  sender.push_all(host);
+  const std::string log = host.log();
+  Reader reader("s");
+  ASSERT_TRUE(reader.pull(host)) << log;
+  reader.expect_equal(url);
+  EXPECT_EQ(reader.entries().size(), 27U);
+}
+
+TEST_F(LostConnection, Trap4InEveryAttemptIsToldAsSomethingToTryAgain) {
+  const std::string url = shared_server().create_database();
+  Host host(url);
+  Sender sender("s");
+  sender.queue("add", 2);
+  set_hook([&](std::string_view place) {
+    if (place == "middle") end_sessions(url);
+  });
+  EXPECT_FALSE(sender.push(host));
+  EXPECT_NE(sender.last_answer().find("\"retry\""), std::string::npos) << sender.last_answer();
+  EXPECT_NE(sender.last_answer().find("\"busy\""), std::string::npos) << sender.last_answer();
+  set_hook(nullptr);
+  sender.push_all(host);
+  sender.expect_exactly_once(url);
+}
+
+TEST_F(LostConnection, BetweenACommitAndItsAnswerRunsNothingTwice) {
+  const std::string direct = shared_server().create_database();
+  Proxy proxy(shared_server());
+  Host host(proxy.url(direct), [](auto& options) { options.transaction_pooler = true; });
+  Sender sender("s");
+  sender.queue("add");
+  sender.push_all(host);
+  for (int round = 1; round <= 3; ++round) {
+    sender.queue("add", 4);
+    proxy.lose_next_commit();
+    sender.push_all(host);
+    EXPECT_EQ(proxy.lost(), round);
+    sender.expect_exactly_once(direct);
+  }
+}
+
+TEST_F(LostConnection, OfReadersIsMendedByTheNextPull) {
+  const std::string url = shared_server().create_database();
+  Host host(url);
+  Sender sender("s");
+  Reader reader("s");
+  for (int round = 0; round < 3; ++round) {
+    sender.queue("add", 2);
+    sender.push_all(host);
+    end_sessions(url);
+    host.tick();
+    for (int attempt = 0; attempt < 3 && !reader.pull(host); ++attempt) {
+    }
+    reader.expect_equal(url);
+  }
+  EXPECT_EQ(reader.resets(), 0);
+}
+
+TEST_F(LostConnection, RestartsUnderLoadLoseAndDoubleNothing) {
+  PostgresServer server;
+  const std::string url = server.create_database();
+  Host host(url);
+  Load load(host);
+  for (int round = 0; round < 3; ++round) {
+    load.wait_for_more(40);
+    server.restart();
+  }
+  load.wait_for_more(40);
+  load.finish_and_compare(url);
+}
+
+TEST_F(LostConnection, KillsUnderLoadLoseAndDoubleNothing) {
+  PostgresServer server;
+  const std::string url = server.create_database();
+  Host host(url);
+  Load load(host);
+  for (int round = 0; round < 3; ++round) {
+    load.wait_for_more(40);
+    server.kill_hard();
+    server.start();
+  }
+  load.wait_for_more(40);
+  load.finish_and_compare(url);
+}
+
+TEST_F(LostConnection, OfAllSessionsAgainAndAgainUnderLoadLosesAndDoublesNothing) {
+  const std::string url = shared_server().create_database();
+  Host host(url);
+  Load load(host);
+  for (int round = 0; round < 20; ++round) {
+    load.wait_for_more(5);
+    end_sessions(url);
+  }
+  load.finish_and_compare(url);
+}
+
+}  // namespace
+}  // namespace nizhal::testing
