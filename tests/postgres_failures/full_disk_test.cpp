@@ -90,15 +90,18 @@ TEST(FullDisk, LosesDoublesAndRefusesNothing) {
   PostgresServer server({.file_bytes_max = 16U << 20U});
   const std::string url = server.create_database();
   Host host(url);
-  const auto without_compression = [&] {
-    server.sql(database_of(url), "ALTER TABLE entries ALTER body SET STORAGE EXTERNAL");
+  const auto nearly_fill = [&] {
+    server.sql(database_of(url),
+               "ALTER TABLE entries ALTER body SET STORAGE EXTERNAL;"
+               "INSERT INTO entries (id, owner_id, body) SELECT i, 'somebody', repeat('x', 50000) "
+               "FROM generate_series(1, 300) i");
   };
   const auto without_limit = [&] {
     server.stop();
     server.set_file_bytes_max(0);
     server.start();
   };
-  run_out_of_space(server, url, host, without_compression, without_limit);
+  run_out_of_space(server, url, host, nearly_fill, without_limit);
 }
 
 }  // namespace

@@ -109,6 +109,7 @@ class Sender {
   std::uint64_t next_id_ = 1;
   std::deque<Mutation> waiting_;
   std::set<std::string> acknowledged_;
+  std::size_t counted_ = 0;  // of these by `add`
   std::string last_answer_;
 };
 

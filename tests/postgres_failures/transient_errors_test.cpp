@@ -127,6 +127,8 @@ TEST(RealConflict, Trap8ASerializationFailureBetweenTwoPushesIsRunAgain) {
   Host host(url);
   Sender first("first", "o"), second("second", "o");
   first.queue("search");
+  first.push_all(host);  // from now on it is known that this mutator searches, and what that needs
+  first.queue("search");
   second.queue("search");
   run_together(host, first, second);
   first.expect_exactly_once(url);
