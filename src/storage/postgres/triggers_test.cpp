@@ -9,7 +9,7 @@
 #include "base/ids.hpp"
 #include "storage/postgres/migration.hpp"
 #include "storage/postgres/other_program.hpp"
-#include "storage/sqlite/test_domain.hpp"
+#include "tests/backends/office_domain.hpp"
 
 namespace nizhal::storage {
 namespace {
@@ -324,7 +324,7 @@ TEST_F(PostgresTriggers, AProgramThatReadsBackslashesItsOwnWayChangesNothing) {
 
 /// A rule of one table through different columns, conditions and two kinds of prefixes.
 struct PostgresOfficeTriggers : ::testing::Test {
-  Provisioned db{office_domain()};
+  Provisioned db{testing::office_domain()};
   OtherProgram& other = db.other;
 };
 
@@ -368,7 +368,7 @@ TEST_F(PostgresOfficeTriggers, SeveralParametersAreEscapedAndFiltersCount) {
 }
 
 TEST_F(PostgresOfficeTriggers, InALinguisticDatabaseTextsStayBytes) {
-  Provisioned icu(office_domain(), {.icu_locale = "en-US"});
+  Provisioned icu(testing::office_domain(), {.icu_locale = "en-US"});
   icu.other.run("CREATE COLLATION blind (provider = icu, locale = 'en-US-u-ks-level2', deterministic = false)");
   icu.other.run(
       "ALTER TABLE docs ALTER COLUMN id TYPE text COLLATE blind, ALTER COLUMN owner_id TYPE text COLLATE blind");
