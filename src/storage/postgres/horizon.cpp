@@ -23,9 +23,11 @@ constexpr const char* kDescribeBackend =
     "SELECT to_char(coalesce(xact_start, backend_start), 'YYYY-MM-DD HH24:MI:SSOF'), "
     "coalesce(nullif(application_name, ''), 'an unnamed program'), coalesce(usename, '?') "
     "FROM pg_stat_activity WHERE pid = $1::integer";
+// A prepared transaction has no backend, but holds the lock of its own number.
 constexpr const char* kDescribePrepared =
-    "SELECT to_char(prepared, 'YYYY-MM-DD HH24:MI:SSOF'), gid, owner FROM pg_prepared_xacts "
-    "WHERE transaction::text = $1";
+    "SELECT to_char(p.prepared, 'YYYY-MM-DD HH24:MI:SSOF'), p.gid, p.owner FROM pg_prepared_xacts AS p JOIN pg_locks "
+    "AS l ON l.locktype = 'transactionid' AND l.transactionid = p.transaction AND l.pid IS NULL "
+    "WHERE l.virtualtransaction = $1";
 
 std::vector<std::string> split(std::string_view list) {
   std::vector<std::string> parts;
@@ -61,8 +63,10 @@ Result<Position> Horizon::read() {
   std::unique_lock lock(mutex_);
   // The read under way, if any, began too early; the one after it will do.
   const std::uint64_t wanted = begun_ + 1;
-  if (!finished_one_.wait_until(lock, until, [&] { return !is_reading_ || finished_ >= wanted; }))
-    return failure(ErrorCode::busy, "the database did not say in time how far it is");
+  ++waiting_;
+  const bool in_time = finished_one_.wait_until(lock, until, [&] { return !is_reading_ || finished_ >= wanted; });
+  --waiting_;
+  if (!in_time) return failure(ErrorCode::busy, "the database did not say in time how far it is");
   if (finished_ >= wanted) return newest_;
   is_reading_ = true;
   const std::uint64_t mine = ++begun_;
@@ -79,6 +83,11 @@ Result<Position> Horizon::read() {
 std::uint64_t Horizon::reads() const {
   const std::lock_guard lock(mutex_);
   return begun_;
+}
+
+std::size_t Horizon::waiting() const {
+  const std::lock_guard lock(mutex_);
+  return waiting_;
 }
 
 void Horizon::cancel() {
@@ -166,9 +175,8 @@ void Horizon::report_old_bounds(postgres::Connection& connection, const Standing
     const std::string_view text = writer;
     const std::size_t colon = text.find(':');
     const std::string_view pid = text.substr(0, colon);
-    const bool is_prepared = pid.empty() || pid == "0";
-    const std::string_view xid = text.substr(std::min(text.rfind('/'), text.size() - 1) + 1);
-    const postgres::Parameter parameters[] = {is_prepared ? xid : pid};
+    const bool is_prepared = pid.empty();
+    const postgres::Parameter parameters[] = {is_prepared ? text.substr(colon + 1) : pid};
     const auto rows = connection.query(is_prepared ? kDescribePrepared : kDescribeBackend, parameters);
     if (!rows || rows->size() == 0) continue;
     log_.warning("storage", is_prepared ? fmt::format("the prepared transaction '{}' of role {} has written synced "

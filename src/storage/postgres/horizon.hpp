@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -53,8 +54,9 @@ class Horizon {
   Result<Position> read();
   /// Ends the read under way, which then fails with `busy`.
   void cancel();
-  /// Reads of the database so far.
+  /// Reads of the database so far, and callers that wait for one.
   std::uint64_t reads() const;
+  std::size_t waiting() const;
 
  private:
   struct Holder {
@@ -73,6 +75,7 @@ class Horizon {
   mutable std::mutex mutex_;
   std::condition_variable finished_one_;
   bool is_reading_ = false;
+  std::size_t waiting_ = 0;
   std::uint64_t begun_ = 0, finished_ = 0;
   Result<Position> newest_ = failure(ErrorCode::busy, "nothing was read yet");
 

@@ -443,6 +443,8 @@ Result<void> PostgresWriteTransaction::commit() {
     if (!connection_.is_open()) entry_.disown();
     return tl::unexpected(committed.error());
   }
+  // Behind a pooler the backend may be somebody else's from here on.
+  entry_ = OwnWriters::Entry();
   return {};
 }
 
