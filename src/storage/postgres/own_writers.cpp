@@ -2,15 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <utility>
 
 namespace nizhal::storage::pg {
 namespace {
-
-/// How long a look waits for transactions of ours that are just beginning to tell their versions. They need one round
-/// trip; whoever waits for a lock instead is taken for another program's.
-constexpr std::chrono::milliseconds kTellingTime{20};
 
 /// Of "pid:virtualtransaction"; 0 for a prepared transaction, which has no backend.
 int pid_of(std::string_view writer) {
@@ -105,7 +100,7 @@ std::uint64_t OwnWriters::foreign_versions(const Seen& seen) const {
 bool OwnWriters::others_committed(const Seen& seen) {
   std::unique_lock lock(mutex_);
   const std::uint64_t newest = next_id_;
-  told_.wait_for(lock, kTellingTime, [&] {
+  told_.wait_for(lock, telling_time_, [&] {
     if (in_flight_.empty() || *in_flight_.begin() >= newest) return true;
     return has_looked_ && foreign_versions(seen) == 0 &&
            std::all_of(seen.writers.begin(), seen.writers.end(),

@@ -6,6 +6,7 @@
 // Threads: OwnWriters is thread-safe. An Entry belongs to one thread at a time.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <map>
@@ -22,6 +23,11 @@ namespace nizhal::storage::pg {
 
 class OwnWriters : public std::enable_shared_from_this<OwnWriters> {
  public:
+  /// `telling_time`: how long a look waits for transactions of ours that are just beginning to tell their versions.
+  /// They need one round trip; whoever waits for a lock instead is taken for another program's.
+  explicit OwnWriters(std::chrono::milliseconds telling_time = std::chrono::milliseconds(20))
+      : telling_time_(telling_time) {}
+
   /// One write transaction, from before its BEGIN until after the answer to its COMMIT or ROLLBACK: it must outlive the
   /// lease of the connection that the transaction runs on. Dropping it says that the transaction has ended.
   class Entry {
@@ -68,6 +74,7 @@ class OwnWriters : public std::enable_shared_from_this<OwnWriters> {
   Owner owner(std::string_view writer) const;
   std::uint64_t foreign_versions(const Seen& seen) const;
 
+  const std::chrono::milliseconds telling_time_;
   mutable std::mutex mutex_;
   std::condition_variable told_;
   std::uint64_t ticks_ = 0;  // orders ends and looks
