@@ -167,6 +167,9 @@ class Server::Implementation {
     if (!provisioned) return give_up(code_of(provisioned.error()), provisioned.error().message);
     if (provisioned->created) log_.info("storage", fmt::format("{} was created", (*storage)->describe()));
     for (const std::string& change : provisioned->changes) log_.info("storage", change);
+    // A role that may look at the database and not use it is told here, not to each device.
+    if (const auto usable = (*storage)->position(); !usable)
+      return give_up(kUnusable, fmt::format("{} cannot be used: {}", (*storage)->describe(), usable.error().message));
     if (!options_.seed_sql.empty()) {
       const auto seeded = (*storage)->run_script(options_.seed_sql);
       if (!seeded) return give_up(kUnusable, "the seed script failed: " + seeded.error().message);

@@ -136,6 +136,17 @@ std::uint64_t Rows::affected() const {
   return number;
 }
 
+namespace {
+
+/// What is missing or not allowed: PostgreSQL's own words name tables, functions and the like, never rows or SQL.
+bool tells_objects_only(std::string_view sqlstate) {
+  for (const std::string_view known : {"3F000", "42501", "42703", "42704", "42883", "42P01"})
+    if (sqlstate == known) return true;
+  return false;
+}
+
+}  // namespace
+
 struct Connection::State {
   ConnectOptions options;
   PGconn* conn = nullptr;
@@ -198,6 +209,7 @@ struct Connection::State {
                                        : fmt::format("PostgreSQL reports {} ({})", name, sqlstate);
     if (!error_constraint.empty()) message += fmt::format(" of constraint {}", error_constraint);
     if (!error_table.empty()) message += fmt::format(" on table {}", error_table);
+    if (tells_objects_only(sqlstate)) message += fmt::format(": {}", field_of(result, PG_DIAG_MESSAGE_PRIMARY));
     return Error{code, std::move(message)};
   }
 

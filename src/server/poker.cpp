@@ -200,9 +200,12 @@ std::optional<storage::ChangeMark> Poker::look() {
   const std::lock_guard look_lock(look_mutex_);
   const auto mark = storage_.change_mark();
   if (!mark) {
-    log_.warning("poke", "could not look for commits: " + mark.error().message);
+    // Looks come several times a second; once is enough to tell.
+    if (!std::exchange(is_blind_, true))
+      log_.warning("poke", "cannot look for commits, and goes on trying: " + mark.error().message);
     return std::nullopt;
   }
+  if (std::exchange(is_blind_, false)) log_.info("poke", "looks for commits again");
   // Looking once too often is harmless.
   if (foreign_seen_ != mark->foreign) poke_all_ = true;
   foreign_seen_ = mark->foreign;

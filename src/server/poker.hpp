@@ -84,6 +84,7 @@ class Poker {
   std::mutex look_mutex_;
   std::optional<std::uint64_t> foreign_seen_;  // of ChangeMark::foreign
   std::optional<std::uint64_t> grants_seen_;   // of ChangeMark::grants; the streams' buckets are at least this new
+  bool is_blind_ = false;                      // the last look failed, and the log has been told
   bool poke_all_ = false;                      // a poke could not be sent out: the next look pokes everything
 
   mutable std::mutex mutex_;

@@ -215,6 +215,15 @@ TEST_F(Poke, WhatCouldNotBeReadIsPokedWithTheNextLook) {
   EXPECT_NE(stream.peer->take().find("repull:team:a "), std::string::npos);
 }
 
+TEST_F(Poke, ADatabaseThatIsAwayIsToldOnceAndSoIsItsReturn) {
+  world.storage->plan = fail_call("change_mark", ErrorCode::busy, 40);
+  world.log_lines.clear();
+  for (int i = 0; i < 50; ++i) world.server->tick();
+  ASSERT_EQ(world.log_lines.size(), 2U);
+  EXPECT_TRUE(world.log_lines[0].starts_with("warning poke: cannot look for commits")) << world.log_lines[0];
+  EXPECT_EQ(world.log_lines[1], "info poke: looks for commits again");
+}
+
 TEST_F(Poke, AFailedPokeNeverFailsTheCommittedPush) {
   Stream stream = open("u2");
   world.storage->plan = fail_call("change_mark", ErrorCode::io_error, 1000);
