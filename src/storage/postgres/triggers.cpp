@@ -37,8 +37,8 @@ std::vector<std::size_t> granting_definitions(const CompiledDomain& domain, std:
   return found;
 }
 
-std::string function_name(std::string_view verb, const TableDef& table) {
-  return bounded_name(fmt::format("{}_{}", verb, table.name));
+std::string function_name(std::string_view verb, std::string_view table) {
+  return bounded_name(fmt::format("{}_{}", verb, table));
 }
 
 /// The bodies of a table's trigger functions.
@@ -274,15 +274,21 @@ bool is_versioned(const CompiledDomain& domain, std::size_t table) {
   return domain.is_delivered(table) || domain.is_membership(table);
 }
 
+std::vector<std::string> function_names(std::string_view table) {
+  std::vector<std::string> names;
+  for (const char* verb : {"insert", "update", "delete", "truncate"}) names.push_back(function_name(verb, table));
+  return names;
+}
+
 std::vector<TriggerFunction> functions_of(const CompiledDomain& domain, std::size_t table) {
   if (!is_versioned(domain, table)) return {};
   const TableDef& def = domain.table(table);
   const BodyWriter writer(domain, table);
   std::vector<TriggerFunction> functions;
-  if (writer.grants()) functions.push_back({function_name("insert", def), writer.insert()});
-  functions.push_back({function_name("update", def), writer.update()});
-  functions.push_back({function_name("delete", def), writer.remove()});
-  functions.push_back({function_name("truncate", def), writer.truncate()});
+  if (writer.grants()) functions.push_back({function_name("insert", def.name), writer.insert()});
+  functions.push_back({function_name("update", def.name), writer.update()});
+  functions.push_back({function_name("delete", def.name), writer.remove()});
+  functions.push_back({function_name("truncate", def.name), writer.truncate()});
   return functions;
 }
 
@@ -291,10 +297,10 @@ std::vector<TableTrigger> triggers_of(const CompiledDomain& domain, std::size_t 
   const TableDef& def = domain.table(table);
   std::vector<TableTrigger> triggers{{"nizhal_stamp", "stamp", kRow | kBefore | kInsert | kUpdate}};
   if (BodyWriter(domain, table).grants())
-    triggers.push_back({"nizhal_insert", function_name("insert", def), kRow | kInsert});
-  triggers.push_back({"nizhal_update", function_name("update", def), kRow | kUpdate});
-  triggers.push_back({"nizhal_delete", function_name("delete", def), kRow | kDelete});
-  triggers.push_back({"nizhal_truncate", function_name("truncate", def), kBefore | kTruncate});
+    triggers.push_back({"nizhal_insert", function_name("insert", def.name), kRow | kInsert});
+  triggers.push_back({"nizhal_update", function_name("update", def.name), kRow | kUpdate});
+  triggers.push_back({"nizhal_delete", function_name("delete", def.name), kRow | kDelete});
+  triggers.push_back({"nizhal_truncate", function_name("truncate", def.name), kBefore | kTruncate});
   return triggers;
 }
 

@@ -15,6 +15,7 @@ namespace nizhal::storage {
 namespace {
 
 using Names = std::vector<std::string>;
+using testing::office_domain;
 
 std::shared_ptr<const CompiledDomain> compiled(Domain domain) {
   auto result = CompiledDomain::compile(std::move(domain));
