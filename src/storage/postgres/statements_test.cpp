@@ -144,6 +144,17 @@ TEST(PostgresPages, ManyBucketsTogetherCostLittleMoreThanThePage) {
                                               kLimit)));
 }
 
+TEST(PostgresPages, RemovalsAreJudgedByTheirKeysAlone) {
+  TestDatabase db(notes::domain());
+  fill(db, 1, 20'000);
+  const pg::DomainSql sql = sql_of(db);
+  const Plan plan = plan_of(*db.other, sql.tables[0].buckets_of_keys, {"{n1-5,n1-19999,gone}"});
+  EXPECT_FALSE(plan.nodes.contains("Seq Scan")) << plan.text;
+  EXPECT_TRUE(plan.uses_index("notes_pkey")) << plan.text;
+  EXPECT_LE(plan.rows_walked, 3) << plan.text;
+  EXPECT_LE(plan.buffers, 20) << plan.text;
+}
+
 TEST(PostgresPages, APageOfOneBucketIsNotLookedForAmongTheRowsOfAnother) {
   TestDatabase db(testing::office_domain());
   // Statistics from before the second bucket came: the planner believes that there is one only.
