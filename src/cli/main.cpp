@@ -15,7 +15,7 @@ using namespace nizhal::cli;
 
 std::string command_list(const CLI::App& app) {
   std::string list;
-  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App* one) { return !one->get_group().empty(); }))
     list += (list.empty() ? "" : ", ") + command->get_name();
   return list;
 }
@@ -84,6 +84,7 @@ int run(int count, char** words) {
   add_inspect_command(commands);
   add_lint_command(commands);
   add_demo_command(commands);
+  add_bench_command(commands);
   add_version_command(commands);
   add_help_command(commands);
 

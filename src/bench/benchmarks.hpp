@@ -1,0 +1,80 @@
+// The benchmarks: each runs the engine as a real server process under a real load, and beside it, round by round, what
+// limits it physically (design: a ratio in the same run on the same machine; an absolute figure proves nothing).
+//
+//   push        one mutation per request      beside pgbench with the same transaction, bare
+//   push-batch  50 mutations per request      beside pgbench with 50 records and rows per transaction
+//   bootstrap   all rows, page by page        beside COPY of row_to_json
+//   idle-pull   nothing new, again and again  beside the same HTTP server with a constant answer of the same size
+//
+// The fact that must not break: both sides do what they say, all of it, with the same durability. Every answer is
+// checked; a wrong one ends the benchmark.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <nizhal/result.hpp>
+
+#include "base/environment.hpp"
+#include "bench/statistics.hpp"
+
+namespace nizhal::bench {
+
+enum class Benchmark { push, push_batch, bootstrap, idle_pull };
+inline constexpr Benchmark kAllBenchmarks[] = {Benchmark::push, Benchmark::push_batch, Benchmark::bootstrap,
+                                               Benchmark::idle_pull};
+const char* to_string(Benchmark benchmark);
+std::optional<Benchmark> parse_benchmark(std::string_view name);
+/// Its limit is one of PostgreSQL.
+bool needs_postgres(Benchmark benchmark);
+
+struct Options {
+  std::string db;  // a PostgreSQL URL; empty: a SQLite file of its own
+  std::size_t rounds = 5;
+  std::size_t seconds = 5;     // of each side in each round
+  std::size_t rows = 100'000;  // of a bootstrap
+  std::size_t connections = 16;
+  std::size_t workers = 0;  // of the server: threads for storage work; 0: its own default
+};
+
+/// A server process on the server's core; it ends with the object.
+class RunningServer {
+ public:
+  virtual ~RunningServer() = default;
+  virtual std::uint16_t port() const = 0;
+};
+struct ServerOrder {
+  std::string db = {};      // of the sync server: "sqlite:PATH" or a PostgreSQL URL; empty: a constant answer
+  std::string secret = {};  // of its tokens
+  std::size_t workers = 0;
+  std::size_t body_bytes = 0;  // of the constant answer
+};
+
+/// Processes and the machine, which the caller knows how to handle.
+struct Outside {
+  Random& random;
+  Clock& clock;
+  std::function<Result<std::unique_ptr<RunningServer>>(const ServerOrder&)> start_server;
+  /// Runs a program to its end on the load's core; what it printed.
+  std::function<Result<std::string>(std::vector<std::string> arguments,
+                                    const std::vector<std::pair<std::string, std::string>>& environment)>
+      run_program;
+  std::function<void(std::string_view line)> progress;
+  /// True: end as soon as possible, and leave nothing behind.
+  std::function<bool()> is_interrupted;
+  /// Where it runs: "cores", "server core", …
+  std::vector<std::pair<std::string, std::string>> settings = {};
+};
+
+/// Leaves nothing behind, also when it fails.
+Result<Figure> run_benchmark(Benchmark benchmark, const Options& options, const Outside& outside);
+
+}  // namespace nizhal::bench
