@@ -56,7 +56,7 @@ class Provisioner {
   Provisioner(sqlite::Connection& connection, const CompiledDomain& domain, Random& random, const Log& log)
       : connection_(connection), domain_(domain), random_(random), log_(log) {}
 
-  Result<ProvisionReport> run() {
+  Result<ProvisionReport> run(bool keeps) {
     auto transaction = sqlite::Transaction::begin(connection_, sqlite::Transaction::Mode::immediate);
     if (!transaction) return tl::unexpected(transaction.error());
     if (auto done = engine_tables(); !done) return tl::unexpected(done.error());
@@ -69,6 +69,7 @@ class Provisioner {
     for (const std::string& sql : recompute_grants_sql(domain_))
       if (auto done = execute(sql); !done) return tl::unexpected(done.error());
     if (auto done = execute("UPDATE nizhal_state SET writing = 0"); !done) return tl::unexpected(done.error());
+    if (!keeps) return report_;
     if (auto done = transaction->commit(); !done) return tl::unexpected(done.error());
     return report_;
   }
@@ -358,7 +359,12 @@ class Provisioner {
 
 Result<ProvisionReport> provision_database(sqlite::Connection& connection, const CompiledDomain& domain, Random& random,
                                            const Log& log) {
-  return Provisioner(connection, domain, random, log).run();
+  return Provisioner(connection, domain, random, log).run(true);
+}
+
+Result<ProvisionReport> try_provision(sqlite::Connection& connection, const CompiledDomain& domain, Random& random,
+                                      const Log& log) {
+  return Provisioner(connection, domain, random, log).run(false);
 }
 
 }  // namespace nizhal::storage

@@ -16,4 +16,8 @@ namespace nizhal::storage {
 Result<ProvisionReport> provision_database(sqlite::Connection& connection, const CompiledDomain& domain, Random& random,
                                            const Log& log);
 
+/// What provision_database would do; nothing is kept of it.
+Result<ProvisionReport> try_provision(sqlite::Connection& connection, const CompiledDomain& domain, Random& random,
+                                      const Log& log);
+
 }  // namespace nizhal::storage

@@ -9,6 +9,7 @@
 #include "base/environment.hpp"
 #include "base/log.hpp"
 #include "domain/compiled_domain.hpp"
+#include "storage/migrator.hpp"
 #include "storage/storage.hpp"
 
 namespace nizhal::storage {
@@ -23,5 +24,10 @@ struct SqliteStorageOptions {
 Result<std::unique_ptr<Storage>> open_sqlite_storage(SqliteStorageOptions options,
                                                      std::shared_ptr<const CompiledDomain> domain, Random& random,
                                                      Log log);
+
+/// Files are extended additively only, by serve as by this; what is breaking has to be done by hand, as its difference
+/// says. check() takes the writer's turn for a moment.
+std::unique_ptr<Migrator> sqlite_migrator(SqliteStorageOptions options, std::shared_ptr<const CompiledDomain> domain,
+                                          Random& random, Log log);
 
 }  // namespace nizhal::storage
