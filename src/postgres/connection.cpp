@@ -23,8 +23,8 @@ using std::chrono::milliseconds;
 
 /// How much longer than the server's own timeout an answer is waited for.
 constexpr milliseconds kGrace{2'000};
-/// For taking leave of a transaction before its connection is thrown away instead.
-constexpr milliseconds kResetTimeout{5'000};
+/// For taking leave of a transaction before its connection is thrown away instead; whatever the deadline.
+constexpr milliseconds kResetTimeout{1'000};
 /// Prepared statements of one connection: beyond it all are dropped and begun anew.
 constexpr std::size_t kPreparedMax = 512;
 /// A text that PostgreSQL cannot hold is made to fail where the statement would have: like any other value's error.
@@ -152,6 +152,7 @@ struct Connection::State {
   PGconn* conn = nullptr;
   std::shared_ptr<PGcancel> cancel;
   bool open = false;
+  Deadline deadline;
   bool pooled = false;
   PGTransactionStatusType transaction = PQTRANS_IDLE;
 
@@ -219,7 +220,8 @@ struct Connection::State {
 
   /// Sends what waits to be sent and reads until the next result can be taken without waiting.
   Result<void> await_result(milliseconds timeout) {
-    auto deadline = Clock::now() + timeout;
+    // A server that says something lives: a long answer may take its time.
+    auto last_heard = Clock::now();
     while (true) {
       const int unsent = PQflush(conn);
       if (unsent >= 0 && PQisBusy(conn) == 0) return {};
@@ -227,8 +229,10 @@ struct Connection::State {
       if (PQsocket(conn) < 0) return tl::unexpected(broken(trimmed(PQerrorMessage(conn))));
       pollfd descriptor{PQsocket(conn), static_cast<short>(unsent > 0 ? POLLIN | POLLOUT : POLLIN), 0};
       int wait = -1;
-      if (timeout.count() >= 0) {
-        const auto left = std::chrono::ceil<milliseconds>(deadline - Clock::now()).count();
+      Deadline until = deadline;
+      if (timeout.count() >= 0) until = std::min(until.value_or(Clock::time_point::max()), last_heard + timeout);
+      if (until) {
+        const auto left = std::chrono::ceil<milliseconds>(*until - Clock::now()).count();
         if (left <= 0) return tl::unexpected(broken("no answer in time"));
         wait = static_cast<int>(std::min<std::int64_t>(left, 60'000));
       }
@@ -237,7 +241,7 @@ struct Connection::State {
       if (ready <= 0) continue;
       // When reading fails, what has come before may still hold the server's last words.
       if ((descriptor.revents & ~POLLOUT) != 0 && PQconsumeInput(conn) == 0) return {};
-      deadline = Clock::now() + timeout;  // it lives: a long answer may take its time
+      last_heard = Clock::now();
     }
   }
 
@@ -410,10 +414,10 @@ Result<void> Connection::State::connect(const std::vector<std::pair<std::string,
       conn, [](void*, const char*) {}, nullptr);
   PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);  // for sqlstate_in
 
-  const auto deadline = Clock::now() + timeout;
+  const auto give_up_at = Clock::now() + timeout;
   auto state = PQstatus(conn) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
   while (state == PGRES_POLLING_READING || state == PGRES_POLLING_WRITING) {
-    const auto left = std::chrono::ceil<milliseconds>(deadline - Clock::now()).count();
+    const auto left = std::chrono::ceil<milliseconds>(give_up_at - Clock::now()).count();
     if (left <= 0) return failure(ErrorCode::unreachable, fmt::format("no connection within {} ms", timeout.count()));
     pollfd descriptor{PQsocket(conn), static_cast<short>(state == PGRES_POLLING_READING ? POLLIN : POLLOUT), 0};
     const int ready = ::poll(&descriptor, 1, static_cast<int>(left));
@@ -470,7 +474,9 @@ Result<std::unique_ptr<Connection>> Connection::connect(const ConnectOptions& op
     // Not prepared, and not kept among the answers: it runs once.
     auto& own = *connection->state_;
     own.pooled = true;
+    own.deadline = Clock::now() + options.connect_timeout;
     auto set = connection->query(settings_statement(options, false));
+    own.deadline.reset();
     own.pooled = false;
     if (!set)
       return failure(set.error().code, fmt::format("cannot set up a session at {}: {}", where, set.error().message));
@@ -528,10 +534,13 @@ const std::string& Connection::transaction_settings() const {
 
 bool Connection::is_pooled() const { return state_->pooled; }
 
+void Connection::set_deadline(Deadline deadline) { state_->deadline = deadline; }
+
 bool Connection::reset() {
   State& state = *state_;
   if (!state.open) return false;
   if (state.pending.empty() && state.transaction == PQTRANS_IDLE) return true;
+  state.deadline.reset();
   // An error among what is queued skips the first ROLLBACK. Where no transaction is open it does no harm.
   for (int attempt = 0; attempt < 2; ++attempt) {
     queue("ROLLBACK");

@@ -37,6 +37,9 @@ struct ConnectOptions {
   bool transaction_pooler = false;
 };
 
+/// Until when; none: as long as the other limits allow.
+using Deadline = std::optional<std::chrono::steady_clock::time_point>;
+
 /// A parameter as text, as PostgreSQL reads it for its type; nothing is NULL. The bytes must outlive the call only.
 using Parameter = std::optional<std::string_view>;
 
@@ -91,6 +94,9 @@ class Connection {
   /// Empty on a direct connection. A connection that loses a prepared statement counts as pooled from then on.
   const std::string& transaction_settings() const;
   bool is_pooled() const;
+
+  /// Whatever is asked from now on is answered by then, or the connection counts as broken.
+  void set_deadline(Deadline deadline);
 
   /// Back to outside any transaction, whatever was going on: what is queued is rolled back. False: throw it away.
   bool reset();

@@ -252,6 +252,14 @@ TEST_F(PostgresConnection, GivesUpOnAServerThatDoesNotAnswer) {
   shared_server().sql("postgres", "SELECT pg_terminate_backend(" + std::to_string(db->backend_pid()) + ")");
 }
 
+TEST_F(PostgresConnection, GivesUpAtItsDeadline) {
+  db->set_deadline(std::chrono::steady_clock::now() + std::chrono::milliseconds(50));
+  const auto late = db->query("SELECT pg_sleep(4)");
+  ASSERT_FALSE(late) << "the statement's timeout is 5 s";
+  EXPECT_EQ(late.error().code, ErrorCode::busy);
+  EXPECT_FALSE(db->is_open());
+}
+
 TEST_F(PostgresConnection, TellsThatItsSessionWasEnded) {
   ASSERT_TRUE(db->query("BEGIN"));
   shared_server().sql("postgres", "SELECT pg_terminate_backend(" + std::to_string(db->backend_pid()) + ", 60000)");

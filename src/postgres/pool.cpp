@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <functional>
 #include <map>
@@ -24,7 +25,8 @@ class RealPool final : public Pool {
     if (options_.connections_max == 0) options_.connections_max = 1;
   }
 
-  Result<Lease> borrow() override;
+  using Pool::borrow;
+  Result<Lease> borrow(Deadline deadline) override;
   void cancel_all() override;
 
  protected:
@@ -36,7 +38,7 @@ class RealPool final : public Pool {
     Clock::time_point since;
   };
 
-  Lease lend(std::unique_ptr<Connection> connection);
+  Lease lend(std::unique_ptr<Connection> connection, Deadline deadline);
   void forget_one();
   void forget_idle();
 
@@ -48,7 +50,8 @@ class RealPool final : public Pool {
   std::map<const Connection*, std::function<void()>> lent_;
 };
 
-Pool::Lease RealPool::lend(std::unique_ptr<Connection> connection) {
+Pool::Lease RealPool::lend(std::unique_ptr<Connection> connection, Deadline deadline) {
+  connection->set_deadline(deadline);
   {
     const std::lock_guard lock(mutex_);
     lent_.emplace(connection.get(), connection->canceller());
@@ -74,12 +77,17 @@ void RealPool::forget_idle() {
   changed_.notify_all();
 }
 
-Result<Pool::Lease> RealPool::borrow() {
-  const auto deadline = Clock::now() + options_.borrow_timeout;
+Result<Pool::Lease> RealPool::borrow(Deadline deadline) {
+  const auto turn_until = std::min(Clock::now() + options_.borrow_timeout, deadline.value_or(Clock::time_point::max()));
+  const auto at_most = [&deadline](std::chrono::milliseconds time) {
+    if (!deadline) return time;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(*deadline - Clock::now());
+    return std::max(std::min(left, time), std::chrono::milliseconds(1));
+  };
   while (true) {
     std::unique_lock lock(mutex_);
     const bool in_time =
-        changed_.wait_until(lock, deadline, [this] { return !idle_.empty() || count_ < options_.connections_max; });
+        changed_.wait_until(lock, turn_until, [this] { return !idle_.empty() || count_ < options_.connections_max; });
     if (!in_time)
       return failure(ErrorCode::busy,
                      fmt::format("all {} connections to the database are in use; try again, or allow more",
@@ -87,19 +95,21 @@ Result<Pool::Lease> RealPool::borrow() {
     if (idle_.empty()) {
       ++count_;
       lock.unlock();
-      auto made = Connection::connect(options_.connect);
+      ConnectOptions connect = options_.connect;
+      connect.connect_timeout = at_most(connect.connect_timeout);
+      auto made = Connection::connect(connect);
       if (!made) {
         forget_one();
         return tl::unexpected(made.error());
       }
-      return lend(std::move(*made));
+      return lend(std::move(*made), deadline);
     }
     Idle idle = std::move(idle_.back());
     idle_.pop_back();
     lock.unlock();
     if (idle.connection->looks_alive()) {
-      if (Clock::now() - idle.since < options_.idle_check || idle.connection->check(kCheckTimeout))
-        return lend(std::move(idle.connection));
+      if (Clock::now() - idle.since < options_.idle_check || idle.connection->check(at_most(kCheckTimeout)))
+        return lend(std::move(idle.connection), deadline);
       forget_idle();  // they would each take as long to tell the same
     }
     idle.connection.reset();
@@ -119,6 +129,7 @@ void RealPool::give_back(std::unique_ptr<Connection> connection) {
     forget_one();
     return;
   }
+  connection->set_deadline(std::nullopt);
   {
     const std::lock_guard lock(mutex_);
     idle_.push_back({std::move(connection), Clock::now()});

@@ -40,8 +40,10 @@ class Pool : public std::enable_shared_from_this<Pool> {
     std::shared_ptr<Pool> pool_;
     std::unique_ptr<Connection> connection_;
   };
-  /// `busy`: all are lent for too long; unreachable and unauthorized: a new connection could not be made.
-  virtual Result<Lease> borrow() = 0;
+  /// `busy`: all are lent for too long; unreachable and unauthorized: a new connection could not be made. The deadline
+  /// is for the borrowing and for all that is done with the connection until it goes back.
+  virtual Result<Lease> borrow(Deadline deadline) = 0;
+  Result<Lease> borrow() { return borrow(std::nullopt); }
   /// Cancels what runs on the lent connections.
   virtual void cancel_all() = 0;
 

@@ -25,7 +25,9 @@ protocol::HttpResponse busy_response(const Limits& limits, const json::object& e
   return response;
 }
 
-bool is_transient(ErrorCode code) { return code == ErrorCode::busy || code == ErrorCode::disk_full; }
+bool is_transient(ErrorCode code) {
+  return code == ErrorCode::busy || code == ErrorCode::disk_full || code == ErrorCode::unreachable;
+}
 
 protocol::HttpResponse storage_failure(const Error& error, std::string_view area, const Limits& limits, const Log& log,
                                        const json::object& extra) {

@@ -17,7 +17,8 @@ struct Limits {
   std::size_t batch_mutations = 100;       // mutations that share one database transaction
   int attempts_max =
       10;  // of a batch that met a transient failure, before 503; conflicts cost little, lock waits use up the budget
-  std::chrono::milliseconds retry_budget{4'000};      // no attempt begins later: every request is answered in 10 s
+  std::chrono::milliseconds retry_budget{4'000};      // no attempt after a failure begins later
+  std::chrono::milliseconds push_time_max{9'000};     // of the database: every push is answered in 10 s
   std::chrono::milliseconds clock_drift_max{60'000};  // S20
   std::chrono::milliseconds look_interval{250};       // how often commits of other programs are looked for
   std::chrono::hours retention{30 * 24};

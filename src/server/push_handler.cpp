@@ -83,7 +83,13 @@ PushHandler::Progress PushHandler::run(const Actor& actor, const protocol::PushR
     const Mutations mutations = all.subspan(done, std::min(size, all.size() - done));
     mode = std::max(mode, searches(mutations) ? WriteMode::serializable : WriteMode::pipelined);
     const WriteMode ran_in = mode;
-    auto batch = run_batch(actor, mutations, request.results, mode, progress);
+    const auto time_left =
+        limits_.push_time_max - std::chrono::duration_cast<std::chrono::milliseconds>(clock_.monotonic() - started);
+    if (time_left.count() <= 0) {
+      progress.failure = Error{ErrorCode::busy, "the time for a push is over; the rest is for the next one"};
+      break;
+    }
+    auto batch = run_batch(actor, mutations, request.results, time_left, mode, progress);
     if (batch && batch->ended_by_constraint) continue;
     if (batch) {
       attempts = 0;
@@ -111,9 +117,10 @@ PushHandler::Progress PushHandler::run(const Actor& actor, const protocol::PushR
 }
 
 Result<PushHandler::Batch> PushHandler::run_batch(const Actor& actor, Mutations mutations, bool with_results,
-                                                  WriteMode& mode, Progress& progress) {
+                                                  std::chrono::milliseconds time_max, WriteMode& mode,
+                                                  Progress& progress) {
   const storage::PushIntent intent = intent_of(actor, mutations);
-  auto opened = storage_.write(clock_.now(), {.mode = mode, .intent = &intent});
+  auto opened = storage_.write(clock_.now(), {.mode = mode, .intent = &intent, .time_max = time_max});
   if (!opened) return tl::unexpected(std::move(opened.error()));
   PushTransaction transaction(*domain_, **opened, actor, clock_, limits_, log_, progress.not_run);
   Batch batch;

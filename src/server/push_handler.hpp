@@ -7,6 +7,7 @@
 // The fact that must not break: a transient failure is never told as a refusal, and what came before it stays applied.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -58,9 +59,9 @@ class PushHandler {
     bool ended_by_constraint = false;  // nothing of it happened, and what ended it is now in Progress::not_run
   };
   Progress run(const Actor& actor, const protocol::PushRequest& request);
-  /// `mode` becomes the one in which a batch that failed should run again.
-  Result<Batch> run_batch(const Actor& actor, Mutations mutations, bool with_results, storage::WriteMode& mode,
-                          Progress& progress);
+  /// In at most that time of the database's. `mode` becomes the one in which a batch that failed should run again.
+  Result<Batch> run_batch(const Actor& actor, Mutations mutations, bool with_results,
+                          std::chrono::milliseconds time_max, storage::WriteMode& mode, Progress& progress);
   bool searches(Mutations mutations) const;
   void remember_search(const protocol::PushMutation& mutation);
   protocol::HttpResponse answer_with_results(const protocol::PushRequest& request, Progress progress);

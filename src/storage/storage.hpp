@@ -6,6 +6,7 @@
 // Errors: busy = nothing happened, try again; others are final. After any error a transaction can only be dropped.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -151,6 +152,9 @@ struct PushIntent {
 struct WriteOptions {
   WriteMode mode = WriteMode::careful;
   const PushIntent* intent = nullptr;  // read during begin_write only
+  /// For all of it, from the call of begin_write on: what has not been answered by then is `busy`. 0: no such limit. An
+  /// embedded storage, which only ever waits for its turn, may keep to its own limits.
+  std::chrono::milliseconds time_max{0};
 };
 
 /// A read-write transaction with one version. Dropping it rolls back. get() holds the row that it found, and client()

@@ -1,6 +1,8 @@
 // Connections that go away, in every moment of a push.
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <memory>
 #include <string>
 
 #include "tests/postgres_failures/harness.hpp"
@@ -98,6 +100,78 @@ TEST_F(LostConnection, OfReadersIsMendedByTheNextPull) {
     reader.expect_equal(url);
   }
   EXPECT_EQ(reader.resets(), 0);
+}
+
+TEST_F(LostConnection, BecauseTheServerIsAwayIsToldAsBusy) {
+  PostgresServer server;
+  const std::string url = server.create_database();
+  Host host(url);
+  Sender sender("s");
+  sender.queue("add");
+  sender.push_all(host);
+  server.stop();
+  sender.queue("add");
+  EXPECT_FALSE(sender.push(host));
+  EXPECT_NE(sender.last_answer().find("\"busy\""), std::string::npos) << sender.last_answer();
+  EXPECT_EQ(host.post(protocol::kPullPath, "s", "{}").status, 503);
+  server.start();
+  sender.push_all(host);
+  sender.expect_exactly_once(url);
+}
+
+/// What a push is promised, whatever the database does: an answer within 10 seconds.
+class AnswerInTime : public LostConnection {
+ protected:
+  AnswerInTime() {
+    limits_.push_time_max = std::chrono::seconds(1);
+    host_ = std::make_unique<Host>(
+        url_, [](auto& options) { options.statement_timeout = std::chrono::seconds(60); }, limits_);
+  }
+
+  void expect_retry_in_time() {
+    const auto started = std::chrono::steady_clock::now();
+    EXPECT_FALSE(sender_.push(*host_));
+    EXPECT_LT(std::chrono::steady_clock::now() - started, std::chrono::seconds(10));
+    EXPECT_NE(sender_.last_answer().find("\"busy\""), std::string::npos) << sender_.last_answer();
+  }
+
+  PostgresServer server_;
+  const std::string url_ = server_.create_database();
+  server::Limits limits_;
+  std::unique_ptr<Host> host_;
+  Sender sender_{"s"};
+};
+
+TEST_F(AnswerInTime, ComesWhileTheServerHangs) {
+  sender_.queue("add");
+  sender_.push_all(*host_);
+  sender_.queue("add", 2);
+  server_.freeze();
+  expect_retry_in_time();
+  expect_retry_in_time();
+  server_.thaw();
+  sender_.push_all(*host_);
+  set_hook([&](std::string_view place) {
+    if (place == "middle") server_.freeze();
+  });
+  sender_.queue("add", 2);
+  expect_retry_in_time();
+  set_hook(nullptr);
+  server_.thaw();
+  sender_.push_all(*host_);
+  sender_.expect_exactly_once(url_);
+}
+
+TEST_F(AnswerInTime, ComesWhileEveryStatementIsSlow) {
+  server_.sql(
+      database_of(url_),
+      "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.4); RETURN NEW; "
+      "END $$; CREATE TRIGGER dawdles BEFORE INSERT ON entries FOR EACH ROW EXECUTE FUNCTION dawdle()");
+  sender_.queue("add", 40);
+  expect_retry_in_time();
+  server_.sql(database_of(url_), "DROP TRIGGER dawdles ON entries");
+  sender_.push_all(*host_);
+  sender_.expect_exactly_once(url_);
 }
 
 TEST_F(LostConnection, RestartsUnderLoadLoseAndDoubleNothing) {

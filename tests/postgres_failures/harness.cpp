@@ -151,7 +151,7 @@ std::shared_ptr<const CompiledDomain> failure_domain() {
   return require(CompiledDomain::compile(std::move(d)), "compile the domain");
 }
 
-Host::Host(std::string url, const std::function<void(storage::PostgresStorageOptions&)>& change)
+Host::Host(std::string url, const std::function<void(storage::PostgresStorageOptions&)>& change, server::Limits limits)
     : authenticator_(std::string(kJwtSecret)) {
   storage::PostgresStorageOptions options;
   options.url = std::move(url);
@@ -165,7 +165,7 @@ Host::Host(std::string url, const std::function<void(storage::PostgresStorageOpt
   require(storage_->provision(), "provision");
   server_ = std::make_unique<server::ServerSync>(
       domain, server::ServerOutside{system_clock(), system_random(), executor_, *storage_, authenticator_, log},
-      server::Limits{});
+      std::move(limits));
 }
 
 Host::~Host() { EXPECT_EQ(log().find(kSecretText), std::string::npos) << "the log quotes a row: " << log(); }

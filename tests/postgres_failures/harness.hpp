@@ -61,7 +61,8 @@ std::shared_ptr<const CompiledDomain> failure_domain();
 class Host {
  public:
   /// Opens the storage and provisions it; `change` may alter its options first.
-  explicit Host(std::string url, const std::function<void(storage::PostgresStorageOptions&)>& change = {});
+  explicit Host(std::string url, const std::function<void(storage::PostgresStorageOptions&)>& change = {},
+                server::Limits limits = {});
   ~Host();
 
   /// Fails the test when an answer says more than it may.

@@ -248,6 +248,7 @@ PostgresServer::PostgresServer(PostgresOptions options, const Standby& standby) 
 }
 
 PostgresServer::~PostgresServer() {
+  thaw();
   for (const pid_t process : spawned_) {
     ::kill(process, SIGKILL);
     wait_for(process);
@@ -404,6 +405,18 @@ void PostgresServer::kill_hard() {
         return true;
       }))
     fail("a killed server's process goes on");
+}
+
+void PostgresServer::freeze() {
+  ::kill(postmaster_, SIGSTOP);  // first, so that it starts no more
+  frozen_ = children_of(postmaster_);
+  for (const pid_t child : frozen_) ::kill(child, SIGSTOP);
+  frozen_.push_back(postmaster_);
+}
+
+void PostgresServer::thaw() {
+  for (const pid_t process : frozen_) ::kill(process, SIGCONT);
+  frozen_.clear();
 }
 
 /// A killed server leaves its segment to the next one of its data folder; there may be none.

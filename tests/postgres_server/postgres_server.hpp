@@ -67,6 +67,9 @@ class PostgresServer {
   }
   /// SIGKILL to the postmaster and every one of its processes.
   void kill_hard();
+  /// Every one of its processes stands still, and its connections with them, until thaw().
+  void freeze();
+  void thaw();
   /// Takes effect at the next start.
   void set(const std::string& name, const std::string& value);
   void set_file_bytes_max(std::uint64_t bytes) { options_.file_bytes_max = bytes; }
@@ -108,7 +111,7 @@ class PostgresServer {
   std::uint16_t port_ = 5432;
   pid_t postmaster_ = -1, watcher_ = -1;
   int watched_ = -1;  // the pipe whose end tells the watcher that we are gone
-  std::vector<pid_t> spawned_;
+  std::vector<pid_t> spawned_, frozen_;
 };
 
 /// The server that all tests of a process share. For what kills or stops its server, make one.

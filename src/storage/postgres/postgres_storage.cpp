@@ -90,7 +90,9 @@ class PostgresStorage : public Storage {
   Result<std::unique_ptr<WriteTransaction>> begin_write(Timestamp now, const WriteOptions& options) override {
     if (stopping_) return is_stopping();
     pg::OwnWriters::Entry entry = own_writers_->begin();
-    auto lease = pool_->borrow();
+    postgres::Deadline deadline;
+    if (options.time_max.count() > 0) deadline = std::chrono::steady_clock::now() + options.time_max;
+    auto lease = pool_->borrow(deadline);
     if (!lease) return tl::unexpected(lease.error());
     return pg::begin_write(catalog_, searched_, std::move(entry), *std::move(lease), now, options);
   }
