@@ -8,6 +8,7 @@
 #include "base/ids.hpp"
 #include "postgres/connection.hpp"
 #include "postgres/pool.hpp"
+#include "storage/postgres/engine_schema.hpp"
 #include "storage/postgres/gc.hpp"
 #include "storage/postgres/horizon.hpp"
 #include "storage/postgres/migration.hpp"
@@ -152,33 +153,27 @@ Result<void> PostgresStorage::run_script(std::string_view sql) {
   postgres::Connection& connection = **connected;
   connection.queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
   if (!connection.transaction_settings().empty()) connection.queue(connection.transaction_settings());
-  // Seen at the end only if the transaction is still the same.
-  const std::string mark = random_uuid(random_);
-  const pg::Parameters parameters{mark};
-  connection.queue("SELECT set_config('nizhal.script', $1, true)", postgres::parameters_of(parameters));
   if (auto begun = connection.finish(); !begun) return tl::unexpected(begun.error());
-  const auto fails = [&connection](const Error& error) {
-    // Whoever wrote the script may read what the server says about it.
-    const std::string why = connection.error_text().empty() ? error.message : connection.error_text();
-    const bool is_scripts = error.code != ErrorCode::busy && error.code != ErrorCode::disk_full;
-    return failure(is_scripts ? ErrorCode::usage : error.code,
-                   fmt::format("the script failed and nothing of it was kept: {}", why));
-  };
-  if (auto done = connection.execute(std::string(sql)); !done) {
-    if (connection.in_transaction()) return fails(done.error());
-    if (!connection.is_open())
-      return failure(ErrorCode::busy, "the connection to the database broke while the script ran");
+  // Where EXECUTE runs it, it cannot end the transaction. Each of its statements sees what those before it have made.
+  const std::string block =
+      fmt::format("DO {}", postgres_schema::dollar_quoted(
+                               fmt::format("BEGIN EXECUTE {}; END", postgres_schema::dollar_quoted(std::string(sql)))));
+  Result<void> done;
+  if (auto run = connection.execute(block); !run) done = tl::unexpected(run.error());
+  if (done)
+    if (auto committed = connection.query("COMMIT"); !committed) done = tl::unexpected(committed.error());
+  if (done) return {};
+  const std::string& state = connection.sqlstate();
+  if (state == "0A000" || state == "2D000")
     return failure(ErrorCode::usage,
-                   fmt::format("the script failed after it had ended the transaction that it runs in; "
-                               "leave out BEGIN, COMMIT and ROLLBACK: {}",
-                               connection.error_text()));
-  }
-  const auto same = connection.query("SELECT current_setting('nizhal.script', true)");
-  if (!same || !connection.in_transaction() || same->text(0, 0) != mark)
-    return failure(ErrorCode::usage,
-                   "the script ends the transaction that it runs in; leave out BEGIN, COMMIT and ROLLBACK");
-  if (auto committed = connection.query("COMMIT"); !committed) return fails(committed.error());
-  return {};
+                   "the script ends the transaction that it runs in, and nothing of it was kept; leave out BEGIN, "
+                   "COMMIT and ROLLBACK");
+  const ErrorCode code = done.error().code;
+  const bool is_scripts = code != ErrorCode::busy && code != ErrorCode::disk_full;
+  // Whoever wrote the script may read what the server says about it.
+  return failure(is_scripts ? ErrorCode::usage : code,
+                 fmt::format("the script failed and nothing of it was kept: {}",
+                             connection.error_text().empty() ? done.error().message : connection.error_text()));
 }
 
 }  // namespace

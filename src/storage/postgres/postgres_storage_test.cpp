@@ -240,11 +240,17 @@ TEST_F(PostgresStorageTest, AScriptIsOneTransactionThatItCannotEnd) {
   EXPECT_EQ(failed.error().code, ErrorCode::usage);
   EXPECT_NE(failed.error().message.find("nowhere"), std::string::npos) << failed.error().message;
   EXPECT_EQ(count("notes"), "2");
-  for (const char* end : {"COMMIT", "ROLLBACK", "COMMIT; BEGIN"}) {
-    const auto ended = db.storage->run_script(std::string("SELECT 1; ") + end);
+  for (const char* end : {"COMMIT", "ROLLBACK;", "BEGIN; DELETE FROM notes; COMMIT", "DO $$ BEGIN COMMIT; END $$"}) {
+    const auto ended = db.storage->run_script(std::string("DELETE FROM notes; ") + end);
     ASSERT_FALSE(ended.has_value()) << end;
     EXPECT_EQ(ended.error().code, ErrorCode::usage);
+    EXPECT_EQ(count("notes"), "2") << end;
   }
+  ASSERT_TRUE(db.storage
+                  ->run_script("CREATE TABLE more (id text); INSERT INTO more VALUES ('it''s; $$fine$$'); "
+                               "DELETE FROM notes; -- the end")
+                  .has_value());
+  EXPECT_EQ(count("more"), "1");
 }
 
 TEST_F(PostgresStorageTest, InterruptingEndsWhatRunsAndWhatComes) {
