@@ -34,6 +34,7 @@ const CLI::App* find_command(const CLI::App& app, const std::string& name);
 void add_serve_command(const Commands& commands);
 void add_token_command(const Commands& commands);
 void add_client_command(const Commands& commands);
+void add_migrate_command(const Commands& commands);
 void add_introspect_command(const Commands& commands);
 void add_gc_command(const Commands& commands);
 void add_epoch_command(const Commands& commands);

@@ -70,4 +70,24 @@ Result<std::unique_ptr<storage::Storage>> open_database(const std::string& url, 
   return storage::open_postgres_storage(std::move(options), *compiled, system_random(), std::move(log));
 }
 
+Result<std::unique_ptr<storage::Migrator>> open_migrator(const std::string& url, Domain domain, bool must_exist,
+                                                         Log log) {
+  DatabaseKind kind = DatabaseKind::postgres;
+  if (!url.empty()) {
+    const auto parsed = parse_db(url);
+    if (!parsed) return tl::unexpected(parsed.error());
+    kind = *parsed;
+  }
+  auto compiled = CompiledDomain::compile(std::move(domain));
+  if (!compiled) return tl::unexpected(compiled.error());
+  if (kind == DatabaseKind::sqlite) {
+    if (must_exist)
+      if (auto there = check_file(storage::sqlite_path(url)); !there) return tl::unexpected(there.error());
+    return failure(ErrorCode::usage, "a SQLite file is brought in line by `nizhal serve` at its start");
+  }
+  storage::PostgresStorageOptions options;
+  options.url = url;
+  return storage::postgres_migrator(std::move(options), *compiled, system_random(), std::move(log));
+}
+
 }  // namespace nizhal::cli

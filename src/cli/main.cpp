@@ -78,6 +78,7 @@ int run(int count, char** words) {
   add_serve_command(commands);
   add_token_command(commands);
   add_client_command(commands);
+  add_migrate_command(commands);
   add_introspect_command(commands);
   add_gc_command(commands);
   add_epoch_command(commands);

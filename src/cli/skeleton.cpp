@@ -212,9 +212,7 @@ class Writer {
 
   static std::string why_not(const IntrospectedTable& table) {
     if (const std::string fault = name_fault(table.name); !fault.empty()) return fmt::format("its name {}", fault);
-    if (!table.key.empty()) return "";
-    return table.key_fault +
-           "; a synced row is named by one column of text, uuid, integer or bigint that is unique and never null";
+    return table.key.empty() ? table.fault : "";
   }
 
   void head() {

@@ -25,7 +25,7 @@ TEST(Skeleton, ATableBecomesAStructAndADeclaration) {
       .columns = {column("id", ColumnType::uuid), column("team_id", ColumnType::text),
                   column("stars", ColumnType::integer), column("seen_at", ColumnType::timestamp, true)},
       .key = "id",
-      .key_fault = "",
+      .fault = "",
       .foreign_keys = {{"team_id", "teams", "id"}}};
   const std::string text = domain_skeleton({.place = "here", .tables = {notes}});
   EXPECT_TRUE(has(text,
@@ -39,7 +39,7 @@ TEST(Skeleton, ATableBecomesAStructAndADeclaration) {
   EXPECT_TRUE(has(text, "//   team_id in team_notes (foreign key: teams.id)\n")) << text;
   EXPECT_TRUE(has(text, "// d.rule(\"mine\")\n")) << text;
   IntrospectedTable teams{
-      .name = "teams", .columns = {column("id", ColumnType::text)}, .key = "id", .key_fault = "", .foreign_keys = {}};
+      .name = "teams", .columns = {column("id", ColumnType::text)}, .key = "id", .fault = "", .foreign_keys = {}};
   EXPECT_TRUE(has(domain_skeleton({.place = "here", .tables = {notes, teams}}),
                   "//     .data(teams, nizhal::eq(\"id\", \"teamId\"))\n"
                   "  //     .data(team_notes, nizhal::eq(\"team_id\", \"teamId\"));\n"));
@@ -50,25 +50,22 @@ TEST(Skeleton, WhatCannotBeSyncedStandsThereWithTheReason) {
                           .columns = {column("id", ColumnType::text), left_out("tags", "text[]", "arrays do not sync"),
                                       left_out("a\nb", "text", "its name has a line end; rename it")},
                           .key = "id",
-                          .key_fault = "",
+                          .fault = "",
                           .foreign_keys = {}};
   IntrospectedTable pairs{.name = "pairs",
                           .columns = {column("a", ColumnType::text)},
                           .key = "",
-                          .key_fault = "its primary key has several columns",
+                          .fault = "its primary key has several columns",
                           .foreign_keys = {}};
-  IntrospectedTable odd{.name = "odd\n#error",
-                        .columns = {column("id", ColumnType::text)},
-                        .key = "id",
-                        .key_fault = "",
-                        .foreign_keys = {}};
+  IntrospectedTable odd{
+      .name = "odd\n#error", .columns = {column("id", ColumnType::text)}, .key = "id", .fault = "", .foreign_keys = {}};
   const std::string text = domain_skeleton({.place = "here\nthere", .tables = {notes, odd, pairs}});
   EXPECT_TRUE(has(text,
                   "  // tags text[] is left out: arrays do not sync.\n"
                   "  //   It is NOT NULL without a default, so mutators cannot insert rows until it has one.\n"))
       << text;
   EXPECT_TRUE(has(text, "  // a b text is left out")) << text;
-  EXPECT_TRUE(has(text, "// Table \"pairs\" is left out: its primary key has several columns; ")) << text;
+  EXPECT_TRUE(has(text, "// Table \"pairs\" is left out: its primary key has several columns.")) << text;
   EXPECT_TRUE(has(text, "// Table \"odd #error\" is left out: its name has characters")) << text;
   EXPECT_FALSE(has(text, "\n#error")) << text;
   EXPECT_FALSE(has(text, "d.add(pairs)")) << text;
@@ -79,7 +76,7 @@ TEST(Skeleton, WordsOfTheLanguageAndEqualNamesAreToldApart) {
     return IntrospectedTable{.name = std::move(name),
                              .columns = {column("class", ColumnType::text), column("default", ColumnType::boolean)},
                              .key = "class",
-                             .key_fault = "",
+                             .fault = "",
                              .foreign_keys = {}};
   };
   const std::string text =
@@ -96,13 +93,13 @@ TEST(Skeleton, ATableThatNamesUsersAndASharedColumnMakesARuleByMembership) {
                             .columns = {column("id", ColumnType::text), column("shop_id", ColumnType::text),
                                         column("user_id", ColumnType::text)},
                             .key = "id",
-                            .key_fault = "",
+                            .fault = "",
                             .foreign_keys = {}};
   IntrospectedTable orders{.name = "orders",
                            .columns = {column("id", ColumnType::text), column("shop_id", ColumnType::text),
                                        column("note_id", ColumnType::text)},
                            .key = "id",
-                           .key_fault = "",
+                           .fault = "",
                            .foreign_keys = {}};
   const std::string text = domain_skeleton({.place = "", .tables = {orders, members}});
   EXPECT_TRUE(has(text, "//   shop_id in orders, shop_members\n")) << text;

@@ -18,6 +18,10 @@ struct IntrospectedColumn {
   bool has_default = false;  // also identity and generated columns
 };
 
+/// What is wrong with every key that names no synced row.
+inline constexpr const char* kKeysNeeded =
+    "a synced row is named by one column of text, uuid, integer or bigint that is unique and never null";
+
 struct IntrospectedForeignKey {
   std::string column;  // of one column only
   std::string table, other_column;
@@ -26,8 +30,8 @@ struct IntrospectedForeignKey {
 struct IntrospectedTable {
   std::string name;
   std::vector<IntrospectedColumn> columns;
-  std::string key;        // the single column that names a row; empty: there is none
-  std::string key_fault;  // then why
+  std::string key;    // the single column that names a row; empty: the table cannot be synced
+  std::string fault;  // then why
   std::vector<IntrospectedForeignKey> foreign_keys;
 };
 

@@ -13,7 +13,12 @@ namespace {
 
 // Ordinary and partitioned tables, without the partitions themselves; not what belongs to an extension.
 constexpr const char* kTables = R"sql(
-SELECT c.oid, c.relname
+SELECT c.oid, c.relname,
+       CASE WHEN c.relkind = 'p' THEN 'it is partitioned, and the engine''s triggers need a plain table'
+            WHEN c.relpersistence = 'u' THEN 'a crash of the database empties it; ALTER TABLE … SET LOGGED'
+            WHEN EXISTS (SELECT 1 FROM pg_inherits AS i WHERE c.oid IN (i.inhrelid, i.inhparent))
+            THEN 'it has parents or children'
+            ELSE '' END
   FROM pg_class AS c
  WHERE c.relnamespace = to_regnamespace(quote_ident(current_schema())) AND c.relkind IN ('r', 'p')
    AND NOT c.relispartition AND c.relpersistence <> 't'
@@ -127,15 +132,15 @@ Result<void> read_key(postgres::Connection& connection, std::string_view oid, In
   const postgres::Parameter parameters[] = {oid};
   const auto rows = connection.query(kKeys, parameters);
   if (!rows) return tl::unexpected(rows.error());
-  table.key_fault = "it has no primary key";
+  table.fault = fmt::format("it has no primary key; {}", kKeysNeeded);
   for (int i = 0; i < rows->size(); ++i) {
     const bool is_single = rows->integer(i, 1) == 1;
     if (rows->boolean(i, 0))
-      table.key_fault =
-          is_single ? "its primary key is of a type that names no synced row" : "its primary key has several columns";
+      table.fault =
+          fmt::format("its primary key {}; {}", is_single ? "is of another type" : "has several columns", kKeysNeeded);
     if (!is_single || !names_rows(table, rows->text(i, 2))) continue;
     table.key = std::string(rows->text(i, 2));
-    table.key_fault.clear();
+    table.fault.clear();
     return {};
   }
   return {};
@@ -175,7 +180,9 @@ Result<IntrospectedSchema> introspect_postgres(const postgres::ConnectOptions& o
     if (!tables.empty() && std::find(tables.begin(), tables.end(), table.name) == tables.end()) continue;
     const std::string oid(rows->text(i, 0));
     if (auto done = read_columns(**connection, oid, table); !done) return tl::unexpected(done.error());
-    if (auto done = read_key(**connection, oid, table); !done) return tl::unexpected(done.error());
+    table.fault = std::string(rows->text(i, 2));
+    if (table.fault.empty())
+      if (auto done = read_key(**connection, oid, table); !done) return tl::unexpected(done.error());
     if (auto done = read_foreign_keys(**connection, oid, table); !done) return tl::unexpected(done.error());
     schema.tables.push_back(std::move(table));
   }

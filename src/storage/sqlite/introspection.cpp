@@ -74,12 +74,13 @@ Result<IntrospectedTable> read_table(sqlite::Connection& connection, const std::
     const auto& type = table.columns.back().type;
     if (type == ColumnType::text || type == ColumnType::bigint) table.key = column.name;
   }
-  if (key_columns == 0) table.key_fault = "it has no primary key";
-  if (key_columns == 1 && table.key.empty()) table.key_fault = "its primary key is of a type that names no synced row";
+  if (key_columns == 0) table.fault = "it has no primary key";
+  if (key_columns == 1 && table.key.empty()) table.fault = "its primary key is of a type that names no synced row";
   if (key_columns > 1) {
     table.key.clear();
-    table.key_fault = "its primary key has several columns";
+    table.fault = "its primary key has several columns";
   }
+  if (table.key.empty()) table.fault += fmt::format("; {}", kKeysNeeded);
   if (auto done = read_foreign_keys(connection, table); !done) return tl::unexpected(done.error());
   return table;
 }
