@@ -39,7 +39,7 @@ struct MigrationTuning {
   int lock_attempts = 100;
   /// Building an index waits for every older transaction, but holds up nobody meanwhile.
   std::chrono::milliseconds index_lock_timeout{600'000};
-  std::size_t batch_rows = 500;  // membership rows counted in one transaction
+  std::size_t batch_rows = 250;  // membership rows counted in one transaction
 };
 
 /// Brings the database in line, on a direct connection without statement timeout. See Migrator::apply.

@@ -75,10 +75,14 @@ class BodyWriter {
       // A row that was there before the engine and is not counted yet cannot be counted out.
       const std::string had = fmt::format("OLD.nizhal_version <> 0 AND {}", grants_sql(domain_, d, "OLD"));
       const std::string has = grants_sql(domain_, d, "NEW");
+      // In one order whichever way the row moves: two that move against each other must not wait for each other.
       body += fmt::format(
           "  IF NOT ({0} AND {1} AND {2} = {3} AND {4} = {5}) THEN\n"
-          "    IF {0} THEN\n      {6}\n    END IF;\n"
-          "    IF {1} THEN\n      {7}\n    END IF;\n"
+          "    IF {0} AND {1} AND ({3}, {5}) < ({2}, {4}) THEN\n      {7}\n      {6}\n"
+          "    ELSE\n"
+          "      IF {0} THEN\n        {6}\n      END IF;\n"
+          "      IF {1} THEN\n        {7}\n      END IF;\n"
+          "    END IF;\n"
           "  END IF;\n",
           had, has, grant_subject_sql(domain_, d, "OLD"), grant_subject_sql(domain_, d, "NEW"),
           grant_bucket_sql(domain_, d, "OLD"), grant_bucket_sql(domain_, d, "NEW"),

@@ -309,6 +309,25 @@ TEST_F(PostgresTriggers, AGrantLostAndGainedAtOnceIsCountedAsItEnds) {
   EXPECT_EQ(db.grants(), Names{"u1:team:a=1"});
 }
 
+TEST_F(PostgresTriggers, MembershipsThatMoveAgainstEachOtherDoNotDeadlock) {
+  other.run("INSERT INTO team_members (id, user_id, team_id) VALUES ('m1', 'u1', 'a'), ('m2', 'u1', 'b')");
+  const auto move = [&](const std::string& id, const std::string& first, const std::string& second) {
+    OtherProgram mover(db.url);
+    std::string failed;
+    for (int i = 0; i < 500 && failed.empty(); ++i) {
+      failed = mover.try_run("UPDATE team_members SET team_id = '" + first + "' WHERE id = '" + id + "'");
+      if (failed.empty())
+        failed = mover.try_run("UPDATE team_members SET team_id = '" + second + "' WHERE id = '" + id + "'");
+    }
+    return failed;
+  };
+  auto one = std::async(std::launch::async, [&] { return move("m1", "b", "a"); });
+  auto two = std::async(std::launch::async, [&] { return move("m2", "a", "b"); });
+  EXPECT_EQ(one.get(), "");
+  EXPECT_EQ(two.get(), "");
+  EXPECT_EQ(db.grants(), (Names{"u1:team:a=1", "u1:team:b=1"}));
+}
+
 TEST_F(PostgresTriggers, AUsersOwnTriggerThatChangesTheRowIsSeen) {
   other.run(
       "CREATE FUNCTION to_own() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.owner_id := 'forced'; RETURN NEW; END "
