@@ -81,9 +81,11 @@ Result<std::unique_ptr<storage::Migrator>> open_migrator(const std::string& url,
   auto compiled = CompiledDomain::compile(std::move(domain));
   if (!compiled) return tl::unexpected(compiled.error());
   if (kind == DatabaseKind::sqlite) {
+    storage::SqliteStorageOptions options;
+    options.path = storage::sqlite_path(url);
     if (must_exist)
-      if (auto there = check_file(storage::sqlite_path(url)); !there) return tl::unexpected(there.error());
-    return failure(ErrorCode::usage, "a SQLite file is brought in line by `nizhal serve` at its start");
+      if (auto there = check_file(options.path); !there) return tl::unexpected(there.error());
+    return storage::sqlite_migrator(std::move(options), *compiled, system_random(), std::move(log));
   }
   storage::PostgresStorageOptions options;
   options.url = url;

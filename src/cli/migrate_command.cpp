@@ -64,7 +64,7 @@ void print_differences(const Options& options, const std::string& place, const s
     print_line(fmt::format("  {} {}{}", bold(difference.place), difference.what,
                            difference.breaking ? "; " + yellow("this breaks devices with the old schema") : ""));
     // What the command below does by itself needs no words.
-    if (!difference.fix.empty() && difference.fix != "`nizhal migrate` does it")
+    if (!difference.fix.empty() && !difference.fix.ends_with("` does it"))
       print_line("    fix: " + indented(difference.fix, "         "));
   }
   print_line("");

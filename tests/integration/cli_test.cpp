@@ -476,6 +476,68 @@ TEST(Cli, ADatabaseThatDoesNotFitTheDomainIsDriftExitThree) {
   EXPECT_EQ(finished.out, "");
 }
 
+TEST(Cli, MigratePlansChecksAndAppliesOnASqliteFile) {
+  const TempDir directory;
+  const std::string notes = domain_library("notes"), db = "sqlite:" + directory.file("s.db");
+  const auto migrate = [&](std::vector<std::string> more, const std::string& url) {
+    std::vector<std::string> all{"migrate", "--domain", notes, "--db", url};
+    all.insert(all.end(), more.begin(), more.end());
+    return nizhal(all);
+  };
+  const Finished plan = migrate({"--plan"}, db);
+  EXPECT_EQ(plan.status.code, 0) << plan.err;
+  EXPECT_NE(plan.out.find("CREATE TABLE \"team_notes\""), std::string::npos) << plan.out;
+  EXPECT_FALSE(std::filesystem::exists(directory.file("s.db")));
+  EXPECT_NE(nizhal({"migrate", "--domain", notes, "--plan"}).out.find("CREATE SCHEMA"), std::string::npos)
+      << "without a database the plan is PostgreSQL's";
+  const json::value created = answer_of(migrate({"--json"}, db));
+  EXPECT_EQ(to_text(*member(created, "created")), "true");
+  EXPECT_EQ(member(answer_of(migrate({"--json"}, db)), "changes")->if_array()->size(), 0U);
+  EXPECT_EQ(to_text(answer_of(migrate({"--check", "--json"}, db))), R"({"fits":true,"differences":[]})");
+  {
+    ServerProcess server("notes", directory.file("s.db"));
+    ASSERT_FALSE(server.url().empty()) << server.why();
+  }
+  EXPECT_EQ(migrate({"--reset"}, db).status.code, 2);
+  EXPECT_EQ(migrate({"--reset", "--yes"}, db).status.code, 0);
+  const Finished missing = migrate({"--check"}, db);
+  EXPECT_EQ(missing.status.code, 3) << missing.out;
+  EXPECT_NE(missing.out.find("nizhal migrate --domain"), std::string::npos) << missing.out;
+
+  const std::string other = directory.file("other.db");
+  {
+    const auto file = sqlite::Connection::open(other, {});
+    ASSERT_TRUE(file) << file.error().message;
+    ASSERT_TRUE((*file)->execute("CREATE TABLE notes(id TEXT PRIMARY KEY NOT NULL, body BLOB)"));
+  }
+  const Finished check = migrate({"--check"}, "sqlite:" + other);
+  EXPECT_EQ(check.status.code, 3);
+  EXPECT_NE(check.out.find("\"body\""), std::string::npos) << check.out;
+  EXPECT_NE(check.out.find("for a person"), std::string::npos) << check.out;
+  const Finished refused = migrate({}, "sqlite:" + other);
+  EXPECT_EQ(refused.status.code, 3) << refused.err;
+  EXPECT_EQ(refused.out, "");
+}
+
+TEST(Cli, IntrospectReadsASqliteFile) {
+  const TempDir directory;
+  const std::string db = directory.file("shop.db");
+  {
+    const auto file = sqlite::Connection::open(db, {});
+    ASSERT_TRUE(file) << file.error().message;
+    ASSERT_TRUE(
+        (*file)->execute("CREATE TABLE shops(id TEXT PRIMARY KEY NOT NULL, name TEXT NOT NULL);"
+                         "CREATE TABLE sales(number INTEGER PRIMARY KEY, shop_id TEXT NOT NULL REFERENCES "
+                         "shops(id), price DECIMAL(10, 2), paid BOOLEAN NOT NULL)"));
+  }
+  const Finished printed = nizhal({"introspect", "--db", "sqlite:" + db});
+  EXPECT_EQ(printed.status.code, 0) << printed.err;
+  for (const char* part : {"std::int64_t number = 0;", "std::string shop_id;  // foreign key: shops.id",
+                           "// price DECIMAL(10, 2) is left out", "bool paid = false;",
+                           "//     .data(shops, nizhal::eq(\"id\", \"shopId\"))"})
+    EXPECT_NE(printed.out.find(part), std::string::npos) << part << "\n" << printed.out;
+}
+
 TEST(Cli, AnAddressInUseIsExitFourAndNamed) {
   const TempDir directory;
   ServerProcess first("notes", directory.file("s.db"));
