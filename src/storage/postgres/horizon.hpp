@@ -42,8 +42,8 @@ struct HorizonOptions {
   postgres::ConnectOptions connect;
   /// A transaction that holds its bound for longer is reported in the log, once.
   std::chrono::milliseconds report_after{300'000};
-  /// How long a caller waits for others' reads before its own.
-  std::chrono::milliseconds wait_max{5'000};
+  /// How long a caller waits for others' reads before its own. With that, it is over well before a request's time is.
+  std::chrono::milliseconds wait_max{2'000};
 };
 
 class Horizon {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <limits>
 #include <thread>
 
 #include "../../../examples/notes/notes.hpp"
@@ -21,7 +22,11 @@ std::string insert(const std::string& id) {
 
 std::unique_ptr<pg::Horizon> horizon_of(const TestDatabase& db, Log log = {},
                                         std::chrono::milliseconds report_after = std::chrono::minutes(5)) {
-  return std::make_unique<pg::Horizon>(pg::HorizonOptions{.connect = {.url = db.url}, .report_after = report_after},
+  return std::make_unique<pg::Horizon>(pg::HorizonOptions{.connect = {.url = db.url,
+                                                                      .statement_timeout = std::chrono::minutes(1),
+                                                                      .lock_timeout = std::chrono::minutes(1)},
+                                                          .report_after = report_after,
+                                                          .wait_max = std::chrono::minutes(1)},
                                        std::move(log));
 }
 
@@ -248,7 +253,7 @@ TEST(Horizon, CallersShareAReadThatBeganAfterTheyAsked) {
   OtherProgram blocker(db.url);
   blocker.run("BEGIN; LOCK TABLE nizhal.state IN ACCESS EXCLUSIVE MODE");
   auto first = std::async(std::launch::async, [&] { return horizon->read(); });
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(4);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
   while (db.other->value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = "
                          "current_database()") == "0" &&
          std::chrono::steady_clock::now() < deadline)
@@ -336,6 +341,33 @@ TEST(Horizon, BehindAPoolerItIsTheSame) {
   EXPECT_NE(open.foreign, mark.foreign);
   slow.run("COMMIT");
   EXPECT_NE(db.mark().foreign, open.foreign);
+}
+
+TEST(Horizon, BehindAPoolerAloneEverythingWorksToo) {
+  testing::PostgresServer server;
+  TestDatabase db(notes::domain(), server);
+  testing::Pooler pooler(server);
+  PostgresStorageOptions options;
+  options.url = pooler.url(db.url);
+  options.transaction_pooler = true;
+  auto pooled = open_postgres_storage(options, db.domain, system_random(), Log());
+  ASSERT_TRUE(pooled.has_value()) << pooled.error().message;
+  db.storage = *std::move(pooled);
+  const ChangeMark mark = db.mark();
+  ASSERT_TRUE(db.storage->run_script(insert("n1")).has_value());
+  EXPECT_NE(db.mark().foreign, mark.foreign);
+  db.other->run("DELETE FROM notes");
+  const auto report = db.storage->gc(Timestamp{std::numeric_limits<std::int64_t>::max()});
+  ASSERT_TRUE(report.has_value()) << report.error().message;
+  EXPECT_EQ(report->removals, 1u);
+  const auto epoch = db.storage->rotate_epoch();
+  ASSERT_TRUE(epoch.has_value()) << epoch.error().message;
+  EXPECT_EQ(db.position().epoch, *epoch);
+  const auto snapshot = db.snapshot();
+  EXPECT_EQ(snapshot->count_rows(db.bucket("o1"), 0).value_or(1), 0u);
+  EXPECT_TRUE(snapshot->audit(Version{0}, Version{100}, 10).has_value());
+  EXPECT_TRUE(snapshot->grants(Actor{"u1", "o1", ""}).has_value());
+  EXPECT_TRUE(snapshot->client("nobody").has_value());
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <utility>
 
@@ -33,9 +34,17 @@ postgres::ConnectOptions connect_options(const PostgresStorageOptions& options) 
   return connect;
 }
 
+/// For reads that take less than a millisecond, and that everybody waits for.
+constexpr std::chrono::milliseconds kQuickTimeout{2'000};
+postgres::ConnectOptions quick(postgres::ConnectOptions connect) {
+  connect.statement_timeout = std::min(connect.statement_timeout, kQuickTimeout);
+  connect.lock_timeout = std::min(connect.lock_timeout, kQuickTimeout);
+  return connect;
+}
+
 /// The watcher must notice when the database goes, which a pooler hides.
 postgres::ConnectOptions watcher_options(const PostgresStorageOptions& options) {
-  postgres::ConnectOptions connect = connect_options(options);
+  postgres::ConnectOptions connect = quick(connect_options(options));
   if (options.listen_url.empty()) return connect;
   connect.url = options.listen_url;
   connect.transaction_pooler = false;
@@ -66,7 +75,7 @@ class PostgresStorage : public Storage {
         searched_(std::make_shared<pg::SearchedTables>(catalog_->domain->tables().size())),
         own_writers_(std::make_shared<pg::OwnWriters>()),
         pool_(postgres::Pool::create(pool_options(options_))),
-        horizon_({.connect = connect_options(options_)}, log_),
+        horizon_({.connect = quick(connect_options(options_))}, log_),
         watcher_(watcher_options(options_), own_writers_) {}
 
   Result<ProvisionReport> provision() override {
