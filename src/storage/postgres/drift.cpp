@@ -111,7 +111,7 @@ class Comparison {
         add(place, "is missing", kMigrate, Mending::additive);
       else if (found->second.body != function.body || found->second.language != function.language ||
                found->second.security_definer != function.security_definer ||
-               found->second.settings != (function.security_definer ? kFunctionSettings : ""))
+               found->second.settings != (function.sets_path ? kFunctionSettings : ""))
         add(place, "is not as the plan has it", kMigrate, Mending::additive);
     }
     sequence();

@@ -18,7 +18,7 @@
 
 namespace nizhal::storage::postgres_schema {
 
-/// pg_proc.proconfig of functions that are SECURITY DEFINER.
+/// pg_proc.proconfig of functions that set their search path.
 inline constexpr const char* kFunctionSettings = "search_path=pg_catalog, pg_temp";
 /// LiveSequence::settings of a sequence that is right, and what makes one right.
 inline constexpr const char* kSequenceSettings = "bigint 1 1 9223372036854775807 1 f";

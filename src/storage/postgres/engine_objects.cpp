@@ -77,7 +77,9 @@ EngineFunction function_of(const std::string& sql) {
   EngineFunction function;
   function.name = word_after(sql, "CREATE FUNCTION nizhal.", "(");
   function.language = word_after(sql, "LANGUAGE ", " ");
-  function.security_definer = contains(sql, "SECURITY DEFINER");
+  const std::string_view head = std::string_view(sql).substr(0, sql.find("$$"));
+  function.security_definer = contains(head, "SECURITY DEFINER");
+  function.sets_path = contains(head, "SET search_path");
   const std::size_t from = sql.find("$$") + 2;
   function.body = sql.substr(from, sql.rfind("$$") - from);
   function.replace_sql = "CREATE OR REPLACE" + sql.substr(std::string_view("CREATE").size());

@@ -32,7 +32,8 @@ struct EngineIndex {
 struct EngineFunction {
   std::string name;
   std::string language;
-  bool security_definer = false;  // with search_path = pg_catalog, pg_temp
+  bool security_definer = false;
+  bool sets_path = false;  // search_path = pg_catalog, pg_temp
   std::string body;
   std::string replace_sql;
 };

@@ -116,7 +116,7 @@ constexpr const char* kTables[] = {
 ) WITH (fillfactor = 70))sql",
     R"sql(CREATE FUNCTION nizhal.now_us() RETURNS bigint LANGUAGE sql VOLATILE AS $$
   SELECT coalesce(nullif(current_setting('nizhal.now_us', true), '')::bigint,
-                  (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+                  (extract(epoch FROM clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::bigint)
 $$)sql",
     // Where a cluster does not tell its identifier to ordinary users, the stored epoch and the timeline must do.
     R"sql(CREATE FUNCTION nizhal.cluster_identity() RETURNS text LANGUAGE plpgsql VOLATILE AS $$
@@ -152,7 +152,7 @@ END $$)sql";
 constexpr const char* kHorizon = R"sql(CREATE FUNCTION nizhal.horizon(
   OUT last_version bigint, OUT settled bigint, OUT durable boolean, OUT epoch text, OUT pruned_through bigint,
   OUT min_client_version text, OUT writers text[])
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   position_after pg_lsn;
 BEGIN

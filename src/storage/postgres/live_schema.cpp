@@ -72,6 +72,9 @@ class Reader {
     live_.encoding = text_at(*rows, 0, 1);
     live_.has_engine_schema = rows->boolean(0, 2);
     live_.has_state = rows->boolean(0, 3);
+    // From here on no function or operator of anybody else is meant, however well its types fit.
+    if (auto done = connection_.query("SET LOCAL search_path = pg_catalog, pg_temp"); !done)
+      return tl::unexpected(done.error());
     return {};
   }
 

@@ -125,7 +125,7 @@ class Migration {
       const auto found = live_.functions.find(function.name);
       if (found == live_.functions.end() || found->second.body != function.body ||
           found->second.language != function.language || found->second.security_definer != function.security_definer ||
-          found->second.settings != (function.security_definer ? kFunctionSettings : ""))
+          found->second.settings != (function.sets_path ? kFunctionSettings : ""))
         wrong.push_back(&function);
     }
     const LiveSequence& sequence = *live_.sequence;
@@ -289,15 +289,15 @@ Result<ProvisionReport> provision_database(postgres::Connection& connection, con
   auto empty = is_empty(connection, domain, schema);
   if (!empty) return tl::unexpected(empty.error());
   if (*empty) {
-    auto transaction = Transaction::begin(connection);
+    auto transaction = Transaction::begin(connection, "ISOLATION LEVEL READ COMMITTED READ WRITE");
     if (!transaction) return tl::unexpected(transaction.error());
     // Another server may be at the same.
-    if (auto done = connection.query(fmt::format("SELECT pg_advisory_xact_lock({})", kMigrationLock)); !done)
+    if (auto done = connection.query(fmt::format("SELECT pg_catalog.pg_advisory_xact_lock({})", kMigrationLock)); !done)
       return tl::unexpected(done.error());
     empty = is_empty(connection, domain, schema);
     if (!empty) return tl::unexpected(empty.error());
     if (*empty) {
-      std::string script;
+      std::string script = "SET LOCAL search_path = pg_catalog, pg_temp;\n";
       for (const std::string& sql : create_all(domain, schema, text_literal(random_uuid(random))))
         script += sql + ";\n";
       if (auto done = connection.execute(script); !done)

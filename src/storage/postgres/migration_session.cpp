@@ -21,20 +21,20 @@ bool is_worth_another_try(const Error& error, std::string_view sqlstate) {
 
 MigrationSession::~MigrationSession() {
   if (!is_the_only_one_ || !connection_.reset()) return;
-  static_cast<void>(run(fmt::format("RESET lock_timeout; SELECT pg_advisory_unlock({})", kMigrationLock)));
+  static_cast<void>(run(fmt::format("RESET lock_timeout; SELECT pg_catalog.pg_advisory_unlock({})", kMigrationLock)));
 }
 
 Result<void> MigrationSession::become_the_only_one() {
   bool has_told = false;
   for (;;) {
-    auto taken = query(fmt::format("SELECT pg_try_advisory_lock({})", kMigrationLock));
+    auto taken = query(fmt::format("SELECT pg_catalog.pg_try_advisory_lock({})", kMigrationLock));
     if (!taken) return tl::unexpected(taken.error());
     is_the_only_one_ = taken->boolean(0, 0);
     if (is_the_only_one_) return {};
     if (!has_told) tell("another migration of this database is under way; waiting for it");
     has_told = true;
     // A statement that waited in the lock's queue would hold a snapshot, for which the other's indexes would wait.
-    if (auto done = run("SELECT pg_sleep(0.2)"); !done) return done;
+    if (auto done = run("SELECT pg_catalog.pg_sleep(0.2)"); !done) return done;
   }
 }
 
@@ -42,9 +42,11 @@ Result<void> MigrationSession::in_transaction(std::string_view what, const std::
   for (int attempt = 1;; ++attempt) {
     Error error;
     {
-      auto transaction = Transaction::begin(connection_);
+      // Whatever the database's defaults: steps see what was committed while they waited for their locks.
+      auto transaction = Transaction::begin(connection_, "ISOLATION LEVEL READ COMMITTED READ WRITE");
       if (!transaction) return tl::unexpected(explained(what, transaction.error()));
-      Result<void> done = run(fmt::format("SET LOCAL lock_timeout = {}", tuning_.lock_timeout.count()));
+      Result<void> done = run(fmt::format("SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL lock_timeout = {}",
+                                          tuning_.lock_timeout.count()));
       if (done) done = step();
       if (done) done = transaction->commit();
       if (done) return {};
@@ -89,7 +91,7 @@ Result<void> MigrationSession::pause(int attempt) {
   // Growing, and never the same for two.
   const int most = std::min(50 * attempt, 1'000);
   const auto milliseconds = 10 + random_.next() % static_cast<std::uint64_t>(most);
-  return run(fmt::format("SELECT pg_sleep({}.0 / 1000)", milliseconds));
+  return run(fmt::format("SELECT pg_catalog.pg_sleep({}e-3)", milliseconds));
 }
 
 }  // namespace nizhal::storage::postgres_schema

@@ -412,6 +412,30 @@ TEST(PostgresMigration, AResetTakesEverythingOfTheEngineOutAndLeavesTheRows) {
   EXPECT_NE(refused.error().message.find("belongs to the domain \"office\""), std::string::npos);
 }
 
+TEST(PostgresMigration, FunctionsThatOthersLaidOutAreNeverTakenForPostgres) {
+  MigratedDatabase db;
+  const auto domain = shop_domain();
+  // Each fits its call better than what is meant, and stands in the schema that the search path begins with.
+  db.other.run(
+      "CREATE FUNCTION trap() RETURNS integer LANGUAGE plpgsql AS 'BEGIN RAISE ''trapped''; END';"
+      "CREATE FUNCTION setval(text, integer, boolean) RETURNS bigint LANGUAGE sql AS 'SELECT trap()::bigint';"
+      "CREATE FUNCTION format(text, name, name) RETURNS text LANGUAGE sql AS 'SELECT trap()::text';"
+      "CREATE FUNCTION concat_ws(text, text, bigint, bigint, bigint, bigint, boolean) RETURNS text LANGUAGE sql AS "
+      "'SELECT trap()::text';"
+      "CREATE FUNCTION pg_sleep(numeric) RETURNS void LANGUAGE sql AS 'SELECT trap()';"
+      "CREATE FUNCTION times(numeric, integer) RETURNS numeric LANGUAGE sql AS 'SELECT trap()::numeric';"
+      "CREATE OPERATOR * (FUNCTION = times, LEFTARG = numeric, RIGHTARG = integer);"
+      "CREATE FUNCTION concat(integer, text, text) RETURNS text LANGUAGE sql AS 'SELECT trap()::text'");
+  ASSERT_EQ(db.other.try_run("SELECT 1.5 * 2"), "P0001") << "the trap works";
+  db.migrated(domain);
+  db.other.run("INSERT INTO notes VALUES ('n', 'o', 'x'); DELETE FROM notes; SELECT nizhal.now_us()");
+  db.other.run("BEGIN; INSERT INTO notes VALUES ('n', 'o', 'x'); SELECT * FROM nizhal.horizon(); COMMIT");
+  OtherProgram session(db.url);
+  EXPECT_TRUE(reset_database(session.connection(), *domain, system_random()).has_value());
+  db.other.run("DROP TABLE members, notes, items");
+  EXPECT_TRUE(provision_database(db.other.connection(), *domain, system_random(), Log()).has_value());
+}
+
 struct Long {
   std::string id, owner_with_a_name_that_fills_all_of_the_sixty_three_bytes_of_it;
 };

@@ -363,18 +363,22 @@ Result<void> release_table(MigrationSession& session, const LiveSchema& live, co
     }
     for (const TriggerFunction& function : live_functions(live, table))
       script += fmt::format("DROP FUNCTION nizhal.{}();\n", quote_identifier(function.name));
-    return session.run(script +
-                       fmt::format("DELETE FROM nizhal.synced_table WHERE table_name = {}", text_literal(table)));
+    return session.run(script);
   });
-  if (!done || found == live.tables.end()) return done;
-  for (const LiveIndex& index : found->second.indexes) {
-    if (!is_engine_index(index.name)) continue;
-    if (auto dropped = session.concurrently(
-            place, fmt::format("DROP INDEX CONCURRENTLY IF EXISTS {}", qualified(live.schema, index.name)));
-        !dropped)
-      return dropped;
+  if (!done) return done;
+  if (found != live.tables.end()) {
+    for (const LiveIndex& index : found->second.indexes) {
+      if (!is_engine_index(index.name)) continue;
+      if (auto dropped = session.concurrently(
+              place, fmt::format("DROP INDEX CONCURRENTLY IF EXISTS {}", qualified(live.schema, index.name)));
+          !dropped)
+        return dropped;
+    }
   }
-  return {};
+  // Last, so that a run that is killed before is taken up again.
+  return session.in_transaction(place, [&]() -> Result<void> {
+    return session.run(fmt::format("DELETE FROM nizhal.synced_table WHERE table_name = {}", text_literal(table)));
+  });
 }
 
 std::string new_epoch_sql(Random& random) {
