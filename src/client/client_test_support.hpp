@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -19,6 +18,7 @@
 #include "../../examples/notes/notes.hpp"
 #include "base/environment.hpp"
 #include "base/json.hpp"
+#include "base/test_temp_dir.hpp"
 #include "client/local_store.hpp"
 #include "domain/hlc.hpp"
 #include "domain/value_json.hpp"
@@ -39,25 +39,6 @@ inline std::shared_ptr<const CompiledDomain> notes_domain() {
   static const auto kDomain = compile(notes::domain());
   return kDomain;
 }
-
-/// A folder of its own, removed at the end.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    path_ = (std::filesystem::temp_directory_path() / ("nizhal-client-" + new_id())).string();
-    std::filesystem::create_directories(path_);
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  std::string file(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 using NoteRows = std::map<std::string, std::string>;  // id → body
 
@@ -424,7 +405,7 @@ class Device {
 
 /// A device, a server and their clock.
 struct World : ::testing::Test {
-  TemporaryFolder folder;
+  TempDir folder;
   ManualClock clock{kStart};
   FakeServer server{clock};
   Device device{folder.file("a.db"), clock};

@@ -131,7 +131,7 @@ class RandomRun {
   }
 
   SeededRandom random_;
-  testing::TemporaryFolder folder_;
+  TempDir folder_;
   ManualClock clock_{testing::kStart};
   testing::FakeServer server_{clock_};
   Device device_;

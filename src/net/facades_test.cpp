@@ -3,7 +3,6 @@
 
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <thread>
@@ -13,6 +12,7 @@
 #include <nizhal/store.hpp>
 
 #include "../../examples/notes/notes.hpp"
+#include "base/test_temp_dir.hpp"
 #include "net/net_test_support.hpp"
 #include "server/authenticator.hpp"
 
@@ -22,23 +22,6 @@ namespace {
 using namespace test;
 
 constexpr const char* kSecret = "a secret for tests only";
-
-/// A directory of its own, removed at the end.
-class Scratch {
- public:
-  Scratch() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "nizhal-net-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::string file(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 std::string token(const std::string& user, const std::string& owner) {
   return server::make_jwt(kSecret, R"({"userId":")" + user + R"(","ownerId":")" + owner + R"(","exp":4102444800})");
@@ -113,7 +96,7 @@ std::vector<std::string> bodies(const Store& store) {
 }
 
 TEST(Facades, TwoDevicesConvergeThroughAServer) {
-  Scratch scratch;
+  TempDir scratch;
   Running server(scratch.file("server.db"));
   auto one = open_store(offline(device(scratch.file("one.db"), server.url())));
   auto two = open_store(offline(device(scratch.file("two.db"), server.url())));
@@ -152,7 +135,7 @@ TEST(Facades, TwoDevicesConvergeThroughAServer) {
 }
 
 TEST(Facades, OnlineStoresHearOfEachOtherThroughPokes) {
-  Scratch scratch;
+  TempDir scratch;
   Running server(scratch.file("server.db"));
   StoreOptions quiet = device(scratch.file("two.db"), server.url());
   quiet.pull_interval = std::chrono::hours(1);  // so that only a poke can be the reason
@@ -169,7 +152,7 @@ TEST(Facades, OnlineStoresHearOfEachOtherThroughPokes) {
 }
 
 TEST(Facades, WritesMadeWithoutAServerArriveOnceItIsThere) {
-  Scratch scratch;
+  TempDir scratch;
   std::uint16_t port = 0;
   {
     Running server(scratch.file("server.db"));
@@ -189,7 +172,7 @@ TEST(Facades, WritesMadeWithoutAServerArriveOnceItIsThere) {
 }
 
 TEST(Facades, AStoreThatStartsOfflineStaysOfflineAfterASync) {
-  Scratch scratch;
+  TempDir scratch;
   Running server(scratch.file("server.db"));
   auto store = open_store(offline(device(scratch.file("one.db"), server.url())));
   ASSERT_TRUE(store);
@@ -202,7 +185,7 @@ TEST(Facades, AStoreThatStartsOfflineStaysOfflineAfterASync) {
 }
 
 TEST(Facades, WrongCallsAreErrorsAndWriteNothing) {
-  Scratch scratch;
+  TempDir scratch;
   auto store = open_store(device(scratch.file("one.db"), ""));
   ASSERT_TRUE(store) << store.error().message;
   EXPECT_EQ(store->status().connection, StoreStatus::Connection::local_only);
@@ -221,7 +204,7 @@ TEST(Facades, WrongCallsAreErrorsAndWriteNothing) {
 }
 
 TEST(Facades, AServerThatCannotRunSaysWhyByItsCode) {
-  Scratch scratch;
+  TempDir scratch;
   std::vector<std::string> lines;
   const auto run = [&](ServerOptions options, std::uint16_t port = 0) {
     lines.clear();
@@ -264,21 +247,21 @@ TEST(Facades, AServerThatCannotRunSaysWhyByItsCode) {
 }
 
 TEST(Facades, StoppingBeforeListeningMeansNotListening) {
-  Scratch scratch;
+  TempDir scratch;
   Server server(server_options(scratch.file("a.db")));
   server.stop();
   EXPECT_EQ(server.listen({.port = 0, .handle_signals = false}), 0);
 }
 
 TEST(Facades, ASignalStopsTheServerCleanly) {
-  Scratch scratch;
+  TempDir scratch;
   Server server(server_options(scratch.file("a.db")));
   const int code = server.listen({.port = 0, .on_ready = [](std::uint16_t) { ::raise(SIGTERM); }});
   EXPECT_EQ(code, 0);
 }
 
 TEST(Facades, TheRealServersAnswersComeInTheOrderOfTheProtocol) {
-  Scratch scratch;
+  TempDir scratch;
   Running server(scratch.file("server.db"));
   const auto ask = [&](const std::string& head, const std::string& body) {
     RawSocket socket(server.port());

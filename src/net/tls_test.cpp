@@ -6,7 +6,6 @@
 #include <openssl/x509v3.h>
 
 #include <cstdio>
-#include <filesystem>
 #include <future>
 #include <memory>
 #include <string>
@@ -14,6 +13,7 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 
+#include "base/test_temp_dir.hpp"
 #include "net/http_client.hpp"
 #include "net/net_test_support.hpp"
 #include "net/websocket_client.hpp"
@@ -47,14 +47,10 @@ class Certificate {
       X509_EXTENSION_free(extension);
     }
     X509_sign(x509, key_.get(), EVP_sha256());
-    std::string pattern = (std::filesystem::temp_directory_path() / "nizhal-tls-XXXXXX").string();
-    const int fd = mkstemp(pattern.data());
-    file_ = pattern;
-    FILE* const out = fdopen(fd, "w");
+    FILE* const out = std::fopen(file_.c_str(), "w");
     PEM_write_X509(out, x509);
     fclose(out);
   }
-  ~Certificate() { std::remove(file_.c_str()); }
   Certificate(const Certificate&) = delete;
   Certificate& operator=(const Certificate&) = delete;
 
@@ -65,7 +61,8 @@ class Certificate {
  private:
   std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)> key_;
   std::unique_ptr<X509, void (*)(X509*)> certificate_;
-  std::string file_;
+  TempDir dir_;
+  std::string file_ = dir_.file("certificate.pem");
 };
 
 /// TLS in front of a plain server: what HTTPS proxies do.

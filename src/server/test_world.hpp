@@ -5,8 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <cstdlib>
-#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -19,6 +17,7 @@
 
 #include "base/environment.hpp"
 #include "base/json.hpp"
+#include "base/test_temp_dir.hpp"
 #include "domain/compiled_domain.hpp"
 #include "domain/hlc.hpp"
 #include "domain/value_json.hpp"
@@ -30,25 +29,6 @@
 #include "storage/sqlite/sqlite_storage.hpp"
 
 namespace nizhal::server::testing {
-
-/// A file path that is new and goes away with the object.
-class TempFile {
- public:
-  TempFile() {
-    std::string name = (std::filesystem::temp_directory_path() / "nizhal-server-XXXXXX").string();
-    directory_ = ::mkdtemp(name.data());
-  }
-  ~TempFile() {
-    std::error_code ignored;
-    std::filesystem::remove_all(directory_, ignored);
-  }
-  TempFile(const TempFile&) = delete;
-  TempFile& operator=(const TempFile&) = delete;
-  std::string path() const { return directory_ + "/server.db"; }
-
- private:
-  std::string directory_;
-};
 
 /// Work waits until it is told to run.
 class QueueExecutor : public Executor {
@@ -265,7 +245,7 @@ class World {
   }
   std::int64_t clock_now() const { return const_cast<ManualClock&>(clock).now().microseconds; }
 
-  TempFile file;
+  TempDir dir;
   SeededRandom random;
   ManualClock clock;
   QueueExecutor executor;
@@ -281,7 +261,8 @@ class World {
     Log log([this](LogLevel level, std::string_view area, std::string_view message) {
       log_lines.push_back(std::string(to_string(level)) + " " + std::string(area) + ": " + std::string(message));
     });
-    auto opened = storage::open_sqlite_storage({.path = file.path(), .lock_timeout_ms = 200}, domain, random, log);
+    auto opened =
+        storage::open_sqlite_storage({.path = dir.file("server.db"), .lock_timeout_ms = 200}, domain, random, log);
     EXPECT_TRUE(opened) << (opened ? "" : opened.error().message);
     storage = std::make_unique<FaultyStorage>(std::move(*opened));
     const auto provisioned = storage->provision();

@@ -214,13 +214,13 @@ TEST(Trap, AnIdlePullWritesNothing) {
   device.sync();
   const std::size_t writes = world.storage->writes;
   const std::uint64_t version = world.last_version();
-  const auto size = std::filesystem::file_size(world.file.path() + "-wal");
+  const auto size = std::filesystem::file_size(world.dir.file("server.db-wal"));
   for (int i = 0; i < 20; ++i) device.sync();
   Device fresh(world, "u1");
   fresh.sync();
   EXPECT_EQ(world.storage->writes, writes);
   EXPECT_EQ(world.last_version(), version);
-  EXPECT_EQ(std::filesystem::file_size(world.file.path() + "-wal"), size);
+  EXPECT_EQ(std::filesystem::file_size(world.dir.file("server.db-wal")), size);
 }
 
 TEST(Trap, ARowThatLeavesAndComesBackIsNotRemoved) {

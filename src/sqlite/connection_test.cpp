@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <thread>
@@ -10,29 +9,22 @@
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
+#include "base/test_temp_dir.hpp"
 #include "sqlite/error.hpp"
 
 namespace nizhal::sqlite {
 namespace {
 
-/// A folder of its own per test, removed at the end.
 class ConnectionTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = (std::filesystem::temp_directory_path() / "nizhal-sqlite-XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
-  std::string path(const std::string& name = "test.db") const { return (folder_ / name).string(); }
+  std::string path(const std::string& name = "test.db") const { return folder_.file(name); }
   std::unique_ptr<Connection> open(const OpenOptions& options = {}) const {
     auto connection = Connection::open(path(), options);
     EXPECT_TRUE(connection) << connection.error().message;
     return connection ? std::move(*connection) : nullptr;
   }
 
-  std::filesystem::path folder_;
+  TempDir folder_;
 };
 
 std::unique_ptr<Connection> in_memory() {

@@ -8,11 +8,11 @@
 
 #include "base/bytes.hpp"
 #include "base/json.hpp"
+#include "base/test_temp_dir.hpp"
 #include "protocol/cursor.hpp"
 #include "server/authenticator.hpp"
 #include "tests/support/process.hpp"
 #include "tests/support/raw_http.hpp"
-#include "tests/support/temp_dir.hpp"
 
 namespace nizhal::testing {
 namespace {

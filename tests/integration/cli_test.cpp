@@ -12,9 +12,9 @@
 #include <string>
 
 #include "base/json.hpp"
+#include "base/test_temp_dir.hpp"
 #include "sqlite/connection.hpp"
 #include "tests/support/process.hpp"
-#include "tests/support/temp_dir.hpp"
 
 namespace nizhal::testing {
 namespace {

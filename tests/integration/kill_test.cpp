@@ -13,10 +13,10 @@
 #include "base/environment.hpp"
 #include "base/json.hpp"
 #include "base/test_seed.hpp"
+#include "base/test_temp_dir.hpp"
 #include "sqlite/connection.hpp"
 #include "tests/support/process.hpp"
 #include "tests/support/select_text.hpp"
-#include "tests/support/temp_dir.hpp"
 
 namespace nizhal::testing {
 namespace {

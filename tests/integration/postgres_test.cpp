@@ -13,12 +13,12 @@
 #include <vector>
 
 #include "base/json.hpp"
+#include "base/test_temp_dir.hpp"
 #include "postgres/connection.hpp"
 #include "postgres/url.hpp"
 #include "tests/postgres_server/pooler.hpp"
 #include "tests/postgres_server/postgres_server.hpp"
 #include "tests/support/process.hpp"
-#include "tests/support/temp_dir.hpp"
 
 namespace nizhal::testing {
 namespace {

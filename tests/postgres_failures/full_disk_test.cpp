@@ -9,8 +9,8 @@
 #include <cstring>
 #include <string>
 
+#include "base/test_temp_dir.hpp"
 #include "tests/postgres_failures/harness.hpp"
-#include "tests/support/temp_dir.hpp"
 
 namespace nizhal::testing {
 namespace {

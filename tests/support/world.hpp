@@ -16,6 +16,7 @@
 #include <nizhal/domain.hpp>
 
 #include "base/environment.hpp"
+#include "base/test_temp_dir.hpp"
 #include "client/client_sync.hpp"
 #include "client/local_store.hpp"
 #include "domain/arguments_codec.hpp"
@@ -24,7 +25,6 @@
 #include "server/server_sync.hpp"
 #include "sqlite/connection.hpp"
 #include "storage/storage.hpp"
-#include "tests/support/temp_dir.hpp"
 
 namespace nizhal::testing {
 

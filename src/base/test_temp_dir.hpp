@@ -1,4 +1,4 @@
-// A directory of the test's own, removed when it goes.
+// For tests only: a directory of the test's own, removed when it goes.
 #pragma once
 
 #include <stdlib.h>
@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <string>
 
-namespace nizhal::testing {
+namespace nizhal {
 
 class TempDir {
  public:
@@ -27,4 +27,4 @@ class TempDir {
   std::string path_;
 };
 
-}  // namespace nizhal::testing
+}  // namespace nizhal
