@@ -26,32 +26,82 @@ pg::Parameters some_values(const pg::EntrySql& entry, bool as_lists) {
   return values;
 }
 
+/// Explains every page's statement of the domain.
+int check_plans(TestDatabase& db) {
+  int statements = 0;
+  for (const auto& entries : sql_of(db).entries) {
+    for (const pg::EntrySql& entry : entries) {
+      const auto check = [&](const std::string& sql, pg::Parameters values, std::initializer_list<std::string> more) {
+        for (const std::string& value : more) values.emplace_back(value);
+        const Plan plan = plan_of(*db.other, sql, values);
+        EXPECT_TRUE(plan.nodes.contains("Index Scan")) << plan.text << "\n" << sql;
+        EXPECT_FALSE(plan.nodes.contains("Seq Scan")) << plan.text << "\n" << sql;
+        EXPECT_FALSE(plan.nodes.contains("Bitmap Heap Scan")) << plan.text << "\n" << sql;
+        EXPECT_TRUE(plan.uses_index("nizhal")) << plan.text << "\n" << sql;
+        ++statements;
+      };
+      const ColumnType type = db.domain->table(entry.table).key_column().type;
+      const std::string key = type == ColumnType::text   ? "k"
+                              : type == ColumnType::uuid ? "00000000-0000-4000-8000-000000000001"
+                                                         : "7";
+      check(entry.live, some_values(entry, true), {"{0}", "100", "11", "11"});
+      check(entry.backfill, some_values(entry, false), {"11"});
+      check(entry.backfill_after, some_values(entry, false), {"11", key});
+    }
+  }
+  return statements;
+}
+
 TEST(PostgresPages, EveryPageWalksAlongTheIndexMadeForIt) {
   for (const auto& domain : {notes::domain(), ledger::domain(), testing::office_domain()}) {
     TestDatabase db(domain);
-    int statements = 0;
-    for (const auto& entries : sql_of(db).entries) {
-      for (const pg::EntrySql& entry : entries) {
-        const auto check = [&](const std::string& sql, pg::Parameters values, std::initializer_list<std::string> more) {
-          for (const std::string& value : more) values.emplace_back(value);
-          const Plan plan = plan_of(*db.other, sql, values);
-          EXPECT_TRUE(plan.nodes.contains("Index Scan")) << plan.text << "\n" << sql;
-          EXPECT_FALSE(plan.nodes.contains("Seq Scan")) << plan.text << "\n" << sql;
-          EXPECT_FALSE(plan.nodes.contains("Bitmap Heap Scan")) << plan.text << "\n" << sql;
-          EXPECT_TRUE(plan.uses_index("nizhal")) << plan.text << "\n" << sql;
-          ++statements;
-        };
-        const TableDef& table = db.domain->table(entry.table);
-        const bool is_text = table.key_column().type == ColumnType::text;
-        const std::string key = is_text                                       ? "k"
-                                : table.key_column().type == ColumnType::uuid ? "00000000-0000-4000-8000-000000000001"
-                                                                              : "7";
-        check(entry.live, some_values(entry, true), {"{0}", "100", "11", "11"});
-        check(entry.backfill, some_values(entry, false), {"11"});
-        check(entry.backfill_after, some_values(entry, false), {"11", key});
-      }
+    EXPECT_GT(check_plans(db), 0);
+  }
+}
+
+struct Thing {
+  Uuid id;
+  Uuid owner;
+  std::string place;
+};
+const auto things =
+    table<Thing>("things").key("id", &Thing::id).column("owner", &Thing::owner).column("place", &Thing::place);
+
+TEST(PostgresPages, UuidsAndColumnsOfNarrowerTypesAreWalkedToo) {
+  Domain domain("things", {.version = "1.0.0"});
+  domain.add(things);
+  domain.rule("own").parameter("owner", actor::owner_id).data(things, eq("owner", "owner"));
+  domain.rule("places").prefix("p:").parameter("place", actor::claim("place")).data(things, eq("place", "place"));
+  TestDatabase db(domain);
+  const std::string owner = "00000000-0000-4000-8000-00000000000a";
+  db.other->run("INSERT INTO things (id, owner, place) SELECT gen_random_uuid(), '" + owner +
+                "', 'here' FROM generate_series(1, 30)");
+  for (const bool is_narrow : {false, true}) {
+    if (is_narrow) {
+      db.other->run("ALTER TABLE things ALTER COLUMN place TYPE varchar(40)");
+      db.storage = db.open();
     }
-    EXPECT_GT(statements, 0);
+    EXPECT_EQ(check_plans(db), 6);
+    const Names expected = db.other->query("SELECT id FROM things ORDER BY id");
+    for (const std::string& key : {owner, std::string("p:here")}) {
+      EXPECT_EQ(db.rows({key}), expected);
+      Names filled;
+      std::optional<std::string> after;
+      for (;;) {
+        const auto page = db.snapshot()->backfill(db.bucket(key), 0, after, 7);
+        ASSERT_TRUE(page.has_value()) << page.error().message;
+        for (const EncodedRow& row : *page) filled.push_back(row.key);
+        if (page->size() < 7) break;
+        after = page->back().key;
+      }
+      EXPECT_EQ(filled, expected);
+    }
+  }
+  // Texts that no uuid has: no row can be there, and nothing fails.
+  for (const char* key : {"nobody", "00000000-0000-4000-8000-00000000000A"}) {
+    EXPECT_EQ(db.rows({key}), Names{});
+    EXPECT_EQ(db.snapshot()->count_rows(db.bucket(key), 0).value_or(1), 0u);
+    EXPECT_EQ(db.snapshot()->backfill(db.bucket(key), 0, std::nullopt, 5)->size(), 0u);
   }
 }
 
