@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 namespace nizhal {
 
@@ -177,8 +178,23 @@ std::array<std::uint8_t, 32> sha256(std::span<const std::uint8_t> bytes) {
   return hash;
 }
 
+namespace {
+
+/// How many characters at the start are ASCII, or a few less: whole words only.
+std::size_t ascii_prefix(std::string_view text) {
+  std::size_t at = 0;
+  for (; at + sizeof(std::uint64_t) <= text.size(); at += sizeof(std::uint64_t)) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, text.data() + at, sizeof(word));
+    if ((word & 0x8080808080808080U) != 0) break;
+  }
+  return at;
+}
+
+}  // namespace
+
 bool is_utf8(std::string_view text) {
-  for (std::size_t at = 0; at < text.size();) {
+  for (std::size_t at = ascii_prefix(text); at < text.size();) {
     const std::size_t length = sequence_length(text, at);
     if (length == 0) return false;
     at += length;
@@ -187,6 +203,7 @@ bool is_utf8(std::string_view text) {
 }
 
 std::string to_utf8(std::string_view text) {
+  if (is_utf8(text)) return std::string(text);
   constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
   std::string out;
   out.reserve(text.size());

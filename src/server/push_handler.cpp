@@ -27,13 +27,16 @@ bool stops_request(const HandledMutation& handled, bool with_results) {
 storage::PushIntent intent_of(const Actor& actor, std::span<const protocol::PushMutation> mutations) {
   storage::PushIntent intent{.client_ids = {}, .client_mutation_ids = {}, .actor = actor};
   std::set<std::string_view> clients, ids;
-  for (const protocol::PushMutation& mutation : mutations) {
-    if (mutation.client_id && mutation.mutation_id && clients.insert(*mutation.client_id).second)
-      intent.client_ids.push_back(*mutation.client_id);
-    if (ids.insert(mutation.client_mutation_id).second)
-      intent.client_mutation_ids.push_back(mutation.client_mutation_id);
+  // What others depend on is looked for in any case: it may have been handled in an earlier request.
+  for (const protocol::PushMutation& mutation : mutations)
     for (const std::string& dependency : mutation.depends_on)
       if (ids.insert(dependency).second) intent.client_mutation_ids.push_back(dependency);
+  for (const protocol::PushMutation& mutation : mutations) {
+    const bool is_sequenced = mutation.client_id && mutation.mutation_id;
+    if (is_sequenced && clients.insert(*mutation.client_id).second) intent.client_ids.push_back(*mutation.client_id);
+    if (!ids.insert(mutation.client_mutation_id).second) continue;
+    auto& list = is_sequenced ? intent.new_client_mutation_ids : intent.client_mutation_ids;
+    list.push_back(mutation.client_mutation_id);
   }
   return intent;
 }

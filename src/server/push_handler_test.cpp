@@ -575,7 +575,8 @@ TEST_F(Push, ABatchIsTriedPipelinedAndTellsTheStorageWhatItWillAskFor) {
             "applied applied applied");
   EXPECT_EQ(world.storage->modes, std::vector{WriteMode::pipelined});
   EXPECT_EQ(world.storage->intent.client_ids, std::vector<std::string>{"c1"});
-  EXPECT_EQ(world.storage->intent.client_mutation_ids, (std::vector<std::string>{"m1", "m2", "m0", "m3"}));
+  EXPECT_EQ(world.storage->intent.client_mutation_ids, (std::vector<std::string>{"m0", "m1", "m3"}));
+  EXPECT_EQ(world.storage->intent.new_client_mutation_ids, std::vector<std::string>{"m2"});
   EXPECT_EQ(world.storage->intent.actor.user_id, "u1");
 }
 

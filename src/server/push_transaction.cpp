@@ -137,7 +137,9 @@ void PushTransaction::advance(ClientRecord& client, const PushMutation& mutation
 
 /// A mutation whose turn it is; `client` is null for an unsequenced one.
 Result<HandledMutation> PushTransaction::handle_next(const PushMutation& mutation, ClientRecord* client) {
-  const auto known = transaction_.mutation(actor_, mutation.client_mutation_id);
+  // Of a sequence the ids tell what was handled before; one without has nothing but its client mutation id.
+  const auto known = client ? transaction_.likely_new_mutation(actor_, mutation.client_mutation_id)
+                            : transaction_.mutation(actor_, mutation.client_mutation_id);
   if (!known) return tl::unexpected(known.error());
   if (*known) {
     if (client) {

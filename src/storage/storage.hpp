@@ -144,9 +144,10 @@ enum class WriteMode {
 
 /// What a push is going to ask its transaction for. A storage across a network reads it together with the beginning.
 struct PushIntent {
-  std::vector<std::string> client_ids;           // client()
-  std::vector<std::string> client_mutation_ids;  // mutation(actor, …)
-  Actor actor;                                   // grants()
+  std::vector<std::string> client_ids;                    // client()
+  std::vector<std::string> client_mutation_ids;           // mutation(actor, …)
+  Actor actor;                                            // grants()
+  std::vector<std::string> new_client_mutation_ids = {};  // likely_new_mutation()
 };
 
 struct WriteOptions {
@@ -192,6 +193,12 @@ class WriteTransaction {
   virtual Result<void> put_client(const ClientRecord& client) = 0;
   virtual Result<std::optional<MutationRecord>> mutation(std::string_view client_id, MutationId mutation_id) = 0;
   virtual Result<std::optional<MutationRecord>> mutation(const Actor& actor, std::string_view client_mutation_id) = 0;
+  /// The same for one that hardly ever has a record. A pipelined transaction may say that it has none without looking:
+  /// if it has one, put_mutation() of it is a write that did not work.
+  virtual Result<std::optional<MutationRecord>> likely_new_mutation(const Actor& actor,
+                                                                    std::string_view client_mutation_id) {
+    return mutation(actor, client_mutation_id);
+  }
   virtual Result<void> put_mutation(const MutationRecord& record) = 0;
   virtual Result<void> put_audit(const AuditRow& row) = 0;  // version and time are this transaction's
   /// Id map of a client (S7): the server's id for an id that the client made.

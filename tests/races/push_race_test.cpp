@@ -77,6 +77,29 @@ TEST(ExactlyOnce, TwoRequestsWithOneClientMutationIdAtOnceTakeEffectOnce) {
   }
 }
 
+TEST(ExactlyOnce, AKnownClientMutationIdUnderAnotherClientsNextIdAnswersItsOutcome) {
+  // As after a store was cloned: what was pending is sent again under a new client id.
+  PushWorld world;
+  ASSERT_EQ(world.push("u1", {{.cmid = "a", .client = "c1", .mutation_id = 1},
+                              {.name = "editDoc", .cmid = "b", .id = "none", .client = "c1", .mutation_id = 2}}),
+            "applied rejected:unknown_doc");
+  const std::vector<Sent> again = {{.cmid = "a", .client = "c2", .mutation_id = 1},
+                                   {.name = "editDoc", .cmid = "b", .id = "none", .client = "c2", .mutation_id = 2},
+                                   {.cmid = "c", .client = "c2", .mutation_id = 3}};
+  EXPECT_EQ(world.push("u1", again), "duplicate rejected:unknown_doc applied");
+  EXPECT_EQ(world.value("SELECT string_agg(id, '' ORDER BY id) FROM docs"), "ac");
+  EXPECT_EQ(world.value("SELECT last_mutation_id FROM nizhal.client WHERE client_id = 'c2'"), "3");
+  EXPECT_EQ(world.push("u1", again), "duplicate rejected:unknown_doc duplicate") << "a lost reply";
+  // What an earlier request has refused takes its dependents with it.
+  protocol::PushRequest request;
+  request.results = true;
+  request.mutations.push_back(
+      PushWorld::mutation({.name = "editDoc", .cmid = "b", .id = "none", .client = "c2", .mutation_id = 2}));
+  request.mutations.push_back(PushWorld::mutation({.cmid = "d", .client = "c2", .mutation_id = 4}));
+  request.mutations.back().depends_on = {"b"};
+  EXPECT_NE(world.handler->handle(PushWorld::actor("u1"), request).body.find("dependency_rejected"), std::string::npos);
+}
+
 TEST(ExactlyOnce, TwoMutationsUnderOneMutationIdAtOnceAreOneAndAClone) {
   PushWorld world;
   world.gate.close();

@@ -43,7 +43,6 @@ constexpr const char* kTables[] = {
   at_us bigint NOT NULL
 ))sql",
     "CREATE INDEX removal_bucket ON nizhal.removal (bucket, version, seq)",
-    "CREATE INDEX removal_at ON nizhal.removal USING brin (at_us) WITH (pages_per_range = 32, autosummarize = on)",
     R"sql(CREATE TABLE nizhal.bucket_grant (
   definition text COLLATE "C" NOT NULL,
   subject text COLLATE "C" NOT NULL,
@@ -80,7 +79,6 @@ constexpr const char* kTables[] = {
   UNIQUE (client_mutation_id, user_id, owner_id)
 ))sql",
     "CREATE INDEX mutation_client ON nizhal.mutation (client_id, mutation_id)",
-    "CREATE INDEX mutation_at ON nizhal.mutation USING brin (at_us) WITH (pages_per_range = 32, autosummarize = on)",
     R"sql(CREATE TABLE nizhal.id_map (
   client_id text COLLATE "C" NOT NULL,
   table_name text COLLATE "C" NOT NULL,
@@ -89,7 +87,7 @@ constexpr const char* kTables[] = {
   PRIMARY KEY (client_id, table_name, id)
 ))sql",
     R"sql(CREATE TABLE nizhal.audit (
-  seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  seq bigint GENERATED ALWAYS AS IDENTITY,
   version bigint NOT NULL,
   at_us bigint NOT NULL,
   user_id text NOT NULL,
@@ -101,10 +99,9 @@ constexpr const char* kTables[] = {
   outcome text NOT NULL,
   unscoped boolean NOT NULL,
   buckets text NOT NULL,
-  changes text NOT NULL
+  changes text NOT NULL,
+  PRIMARY KEY (version, seq)
 ))sql",
-    "CREATE INDEX audit_version ON nizhal.audit (version)",
-    "CREATE INDEX audit_at ON nizhal.audit USING brin (at_us) WITH (pages_per_range = 32, autosummarize = on)",
     R"sql(CREATE TABLE nizhal.counter (
   table_name text COLLATE "C" NOT NULL,
   number_column text COLLATE "C" NOT NULL,

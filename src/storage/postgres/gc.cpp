@@ -28,30 +28,31 @@ void begin(postgres::Connection& connection) {
 
 struct Batch {
   std::int64_t looked_at = 0;
-  std::int64_t last_seq = 0;
+  std::int64_t last_place = 0;
   std::uint64_t pruned = 0;
   Version highest{};
 };
 
 /// Rows come in the order in which they were written, which is nearly that of their times. So the walk ends with the
-/// first batch that has nothing to prune, and never reads what is young.
-Result<Batch> prune_batch(postgres::Connection& connection, std::string_view table, Timestamp before, Version settled,
-                          std::int64_t after_seq, bool guards_horizon) {
+/// first batch that has nothing to prune, and never reads what is young. `place` is the column that tells that order,
+/// the first one of an index.
+Result<Batch> prune_batch(postgres::Connection& connection, std::string_view table, std::string_view place,
+                          Timestamp before, Version settled, std::int64_t after_place, bool guards_horizon) {
   const std::string sql = fmt::format(
-      "WITH batch AS MATERIALIZED (SELECT seq, version, at_us FROM nizhal.{0} WHERE seq > $1::bigint ORDER BY seq "
-      "LIMIT $2::bigint), gone AS (DELETE FROM nizhal.{0} AS t WHERE t.seq = ANY (ARRAY(SELECT seq FROM batch "
-      "WHERE at_us < $3::bigint AND version <= $4::bigint)) RETURNING t.version) "
-      "SELECT (SELECT count(*) FROM batch), (SELECT max(seq) FROM batch), (SELECT count(*) FROM gone), "
+      "WITH batch AS MATERIALIZED (SELECT ctid, {1} AS place, version, at_us FROM nizhal.{0} WHERE {1} > $1::bigint "
+      "ORDER BY {1} FETCH FIRST ($2::bigint) ROWS WITH TIES), gone AS (DELETE FROM nizhal.{0} AS t WHERE t.ctid = ANY "
+      "(ARRAY(SELECT ctid FROM batch WHERE at_us < $3::bigint AND version <= $4::bigint)) RETURNING t.version) "
+      "SELECT (SELECT count(*) FROM batch), (SELECT max(place) FROM batch), (SELECT count(*) FROM gone), "
       "(SELECT max(version) FROM gone)",
-      table);
-  const Parameters parameters{fmt::to_string(after_seq), fmt::to_string(kBatchRows),
+      table, place);
+  const Parameters parameters{fmt::to_string(after_place), fmt::to_string(kBatchRows),
                               fmt::to_string(before.microseconds), to_sql(settled)};
   begin(connection);
   const auto rows = connection.query(sql, postgres::parameters_of(parameters));
   if (!rows) return tl::unexpected(rows.error());
   Batch batch;
   batch.looked_at = rows->integer(0, 0);
-  batch.last_seq = rows->integer(0, 1);
+  batch.last_place = rows->integer(0, 1);
   batch.pruned = static_cast<std::uint64_t>(rows->integer(0, 2));
   batch.highest = version_at(*rows, 0, 3);
   if (guards_horizon && batch.pruned > 0) {
@@ -70,16 +71,16 @@ class Collector {
             const std::atomic<bool>& stopping)
       : pool_(pool), before_(before), settled_(settled), stopping_(stopping) {}
 
-  Result<std::uint64_t> prune(std::string_view table, bool guards_horizon) {
+  Result<std::uint64_t> prune(std::string_view table, std::string_view place, bool guards_horizon) {
     std::uint64_t pruned = 0;
     std::int64_t after = 0;
     for (;;) {
       auto lease = next_lease();
       if (!lease) return tl::unexpected(lease.error());
-      const auto batch = prune_batch(**lease, table, before_, settled_, after, guards_horizon);
+      const auto batch = prune_batch(**lease, table, place, before_, settled_, after, guards_horizon);
       if (!batch) return tl::unexpected(batch.error());
       pruned += batch->pruned;
-      after = batch->last_seq;
+      after = batch->last_place;
       if (batch->looked_at < kBatchRows || batch->pruned == 0) return pruned;
     }
   }
@@ -134,13 +135,13 @@ Result<GcReport> collect_garbage(const std::shared_ptr<postgres::Pool>& pool, Ho
   if (!position) return tl::unexpected(position.error());
   Collector collector(pool, before, position->horizon, stopping);
   GcReport report;
-  const auto removals = collector.prune("removal", true);
+  const auto removals = collector.prune("removal", "seq", true);
   if (!removals) return tl::unexpected(removals.error());
   report.removals = *removals;
-  const auto mutations = collector.prune("mutation", false);
+  const auto mutations = collector.prune("mutation", "seq", false);
   if (!mutations) return tl::unexpected(mutations.error());
   report.mutations = *mutations;
-  const auto audit_rows = collector.prune("audit", false);
+  const auto audit_rows = collector.prune("audit", "version", false);
   if (!audit_rows) return tl::unexpected(audit_rows.error());
   report.audit_rows = *audit_rows;
   if (auto pruned = collector.prune_grant_changes(own_writers); !pruned) return tl::unexpected(pruned.error());

@@ -125,11 +125,12 @@ void ArrayText::separate() {
 void ArrayText::add(std::string_view element) {
   separate();
   text_ += '"';
-  for (const char character : element) {
-    if (character == '"' || character == '\\') text_ += '\\';
-    text_ += character;
+  for (std::size_t at = element.find_first_of("\"\\"); at != std::string_view::npos;
+       at = element.find_first_of("\"\\", 1)) {
+    text_.append(element.substr(0, at)).append(1, '\\');
+    element.remove_prefix(at);
   }
-  text_ += '"';
+  text_.append(element).append(1, '"');
 }
 
 void ArrayText::add_null() {

@@ -5,13 +5,13 @@
 #include <algorithm>
 #include <limits>
 #include <map>
-#include <unordered_map>
+#include <set>
 
 #include "domain/value_json.hpp"
 #include "query/to_sql.hpp"
 #include "storage/postgres/engine_schema.hpp"
+#include "storage/postgres/record_sql.hpp"
 #include "storage/postgres/values.hpp"
-#include "storage/text_list.hpp"
 
 namespace nizhal::storage::pg {
 namespace {
@@ -25,51 +25,6 @@ constexpr const char* kBeginSerializable = "BEGIN ISOLATION LEVEL SERIALIZABLE R
 // Outside every savepoint, so that a rollback to one leaves the version.
 constexpr const char* kTakeVersion =
     "SELECT nizhal.begin_version(), pg_backend_pid(), set_config('nizhal.now_us', $1, true)";
-
-// In the order of ids, so that two requests for the same clients do not deadlock.
-constexpr const char* kClients =
-    "SELECT client_id, user_id, owner_id, last_mutation_id, last_client_mutation_id, last_hlc FROM nizhal.client "
-    "WHERE client_id = ANY ($1::text[]) ORDER BY client_id FOR NO KEY UPDATE";
-constexpr const char* kInsertClient =
-    "INSERT INTO nizhal.client (client_id, user_id, owner_id, last_mutation_id, last_client_mutation_id, last_hlc) "
-    "VALUES ($1, $2, $3, $4, $5, $6)";
-constexpr const char* kUpdateClient =
-    "UPDATE nizhal.client SET user_id = $2, owner_id = $3, last_mutation_id = $4, last_client_mutation_id = $5, "
-    "last_hlc = $6 WHERE client_id = $1";
-
-#define NIZHAL_MUTATION_COLUMNS                                                                              \
-  "client_id, mutation_id, client_mutation_id, user_id, owner_id, name, applied, http_status, code, error, " \
-  "server_id, affected_buckets"
-constexpr const char* kMutationsByClientMutation =
-    "SELECT " NIZHAL_MUTATION_COLUMNS
-    " FROM nizhal.mutation WHERE client_mutation_id = ANY ($1::text[]) AND user_id = $2 AND owner_id = $3";
-// A server that was restored may be sent an id again, under another client mutation id; the newest counts and comes
-// first. Who asks for one will ask for the next ones, too.
-constexpr const char* kMutationsByClient =
-    "SELECT " NIZHAL_MUTATION_COLUMNS
-    " FROM nizhal.mutation WHERE client_id = $1 AND mutation_id BETWEEN $2 AND $3 ORDER BY version DESC, seq DESC";
-constexpr const char* kInsertMutations =
-    "INSERT INTO nizhal.mutation (" NIZHAL_MUTATION_COLUMNS
-    ", version, at_us) SELECT m.*, $13::bigint, $14::bigint FROM unnest($1::text[], $2::bigint[], $3::text[], "
-    "$4::text[], $5::text[], $6::text[], $7::boolean[], $8::integer[], $9::text[], $10::text[], $11::text[], "
-    "$12::text[]) AS m";
-#undef NIZHAL_MUTATION_COLUMNS
-constexpr std::uint64_t kMutationsAhead = 99;
-
-constexpr const char* kInsertAudit =
-    "INSERT INTO nizhal.audit (version, at_us, user_id, owner_id, client_id, mutation_id, client_mutation_id, mutator, "
-    "outcome, unscoped, buckets, changes) SELECT $11::bigint, $12::bigint, a.* FROM unnest($1::text[], $2::text[], "
-    "$3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::boolean[], $9::text[], $10::text[]) AS a";
-
-// Few clients have any, so all of a client come at once, unless there are many.
-constexpr const char* kIdMap =
-    "SELECT client_id, table_name, id, server_id FROM nizhal.id_map WHERE client_id = ANY ($1::text[]) LIMIT $2";
-constexpr int kIdMapMax = 500;
-constexpr const char* kServerId =
-    "SELECT server_id FROM nizhal.id_map WHERE client_id = $1 AND table_name = $2 AND id = $3";
-constexpr const char* kPutServerId =
-    "INSERT INTO nizhal.id_map (client_id, table_name, id, server_id) VALUES ($1, $2, $3, $4) "
-    "ON CONFLICT (client_id, table_name, id) DO UPDATE SET server_id = excluded.server_id";
 
 // Locks the counter, whether it was there or not: whoever counts in the same group waits.
 constexpr const char* kLockCounter =
@@ -94,56 +49,13 @@ constexpr const char* kDeferConstraints = "SET CONSTRAINTS ALL DEFERRED";
 
 std::string text_of(const Rows& rows, int row, int column) { return std::string(rows.text(row, column)); }
 
-MutationRecord mutation_from(const Rows& rows, int row) {
-  MutationRecord record;
-  record.client_id = optional_text(rows, row, 0);
-  if (!rows.is_null(row, 1)) record.mutation_id = mutation_id_at(rows, row, 1);
-  record.client_mutation_id = text_of(rows, row, 2);
-  record.user_id = text_of(rows, row, 3);
-  record.owner_id = text_of(rows, row, 4);
-  record.name = text_of(rows, row, 5);
-  record.applied = rows.boolean(row, 6);
-  record.http_status = static_cast<int>(rows.integer(row, 7));
-  record.code = text_of(rows, row, 8);
-  record.error = text_of(rows, row, 9);
-  record.server_id = optional_text(rows, row, 10);
-  if (!rows.is_null(row, 11)) record.affected_buckets = storage::texts_from_json(rows.text(row, 11));
-  return record;
-}
+/// Who asks for one record will ask for the next ones, too.
+constexpr std::uint64_t kMutationsAhead = 99;
 
-std::optional<std::string> storable(const std::optional<std::string>& text) {
-  if (!text) return std::nullopt;
-  return storable_text(*text);
-}
-
-/// One array per column, for INSERT … SELECT FROM unnest.
-class Columns {
- public:
-  explicit Columns(std::size_t count) : arrays_(count) {}
-  Columns& add(const std::optional<std::string>& text) {
-    if (text)
-      arrays_[next_].add(*text);
-    else
-      arrays_[next_].add_null();
-    next_ = (next_ + 1) % arrays_.size();
-    return *this;
-  }
-  Columns& add(bool flag) { return add(std::optional<std::string>(flag ? "true" : "false")); }
-  Parameters finish() && {
-    Parameters parameters;
-    for (ArrayText& array : arrays_) parameters.emplace_back(std::move(array).finish());
-    return parameters;
-  }
-
- private:
-  std::vector<ArrayText> arrays_;
-  std::size_t next_ = 0;
-};
-
-std::string array_of(const std::vector<std::string>& texts) {
-  ArrayText array;
-  for (const std::string& text : texts) array.add(storable_text(text));
-  return std::move(array).finish();
+bool has_memberships(const CompiledDomain& domain) {
+  const auto& definitions = domain.definitions();
+  return !std::all_of(definitions.begin(), definitions.end(),
+                      [](const BucketDefinition& definition) { return definition.is_static(); });
 }
 
 struct ServerId {
@@ -188,6 +100,8 @@ class PostgresWriteTransaction : public WriteTransaction {
   Result<void> put_client(const ClientRecord& client) override;
   Result<std::optional<MutationRecord>> mutation(std::string_view client_id, MutationId mutation_id) override;
   Result<std::optional<MutationRecord>> mutation(const Actor& actor, std::string_view client_mutation_id) override;
+  Result<std::optional<MutationRecord>> likely_new_mutation(const Actor& actor,
+                                                            std::string_view client_mutation_id) override;
   Result<void> put_mutation(const MutationRecord& record) override;
   Result<void> put_audit(const AuditRow& row) override;
   Result<std::optional<std::string>> server_id(std::string_view client_id, std::string_view table,
@@ -200,7 +114,8 @@ class PostgresWriteTransaction : public WriteTransaction {
   struct Statement {
     std::string sql;
     Parameters parameters;
-    bool must_affect = false;  // a row; that it did not is found out when it is answered
+    std::uint64_t rows = 0;  // that it must affect; that it did not is found out when it is answered. 0: any
+    const TableDef* inserts_into = nullptr;  // one row, of which the parameters are the columns
   };
   /// How much there was of everything when it was made.
   struct Savepoint {
@@ -218,6 +133,16 @@ class PostgresWriteTransaction : public WriteTransaction {
     return connection_.queue(sql, postgres::parameters_of(parameters));
   }
   void send_waiting();
+  void send_inserts(const TableDef& table, std::size_t first, std::size_t end);
+  Ticket queue_clients(const std::vector<std::string>& ids) {
+    if (ids.size() == 1) return queue(kReadClient, {storable_text(ids.front())});
+    return queue(kReadClients, {array_of(ids)});
+  }
+  Ticket queue_mutations(const Actor& actor, const std::vector<std::string>& ids) {
+    const bool one = ids.size() == 1;
+    return queue(one ? kReadMutation : kReadMutations, {one ? storable_text(ids.front()) : array_of(ids),
+                                                        storable_text(actor.user_id), storable_text(actor.owner_id)});
+  }
   Result<Rows> ask(const std::string& sql, const Parameters& parameters);
   Result<Rows> answer(Ticket ticket);
   Result<bool> write(const TableDef& table, Statement statement);
@@ -228,6 +153,7 @@ class PostgresWriteTransaction : public WriteTransaction {
   std::optional<std::string> key_parameter(const TableDef& table, const Value& key) const;
   Result<void> before_write(const TableDef& table);
 
+  const MutationRecord* written_mutation(const Actor& actor, std::string_view client_mutation_id) const;
   void remember_clients(const std::vector<std::string>& asked, const Rows& rows);
   void queue_records();
 
@@ -244,16 +170,16 @@ class PostgresWriteTransaction : public WriteTransaction {
   bool is_over_ = false;
 
   std::vector<Statement> waiting_;
-  std::vector<std::pair<Ticket, bool>> sent_;  // of writes: whether it must have affected a row
+  std::vector<std::pair<Ticket, std::uint64_t>> sent_;  // of writes: how many rows they must have affected
   std::vector<Savepoint> savepoints_;
 
   // Read ahead.
   std::map<std::string, std::optional<ClientRecord>, std::less<>> known_clients_;
   std::optional<Actor> known_actor_;  // whose grants and mutations are known
   std::map<std::string, std::optional<MutationRecord>, std::less<>> known_mutations_;
+  bool has_presumed_ = false;  // that a mutation is new, which the commit will tell
   std::optional<std::vector<Grant>> known_grants_;
-  std::map<std::string, bool, std::less<>> has_whole_id_map_;
-  std::vector<ServerId> known_server_ids_;
+  std::set<std::string, std::less<>> without_server_ids_;  // clients that have none
   std::map<std::pair<std::string, std::uint64_t>, std::optional<MutationRecord>> known_client_mutations_;
 
   // To be written at the commit.
@@ -273,20 +199,25 @@ Result<void> PostgresWriteTransaction::begin(const PushIntent* intent) {
   const std::size_t taken = tickets.size();
   tickets.push_back(queue(kTakeVersion, {fmt::to_string(now_.microseconds)}));
   // The mutations after the clients: whoever held those has committed by then, and what it recorded is seen.
-  std::size_t mutations = 0, clients = 0;
+  std::optional<std::size_t> clients, mutations, granted;
+  if (intent && !intent->client_ids.empty()) {
+    clients = tickets.size();
+    tickets.push_back(queue_clients(intent->client_ids));
+  }
+  std::vector<std::string> mutation_ids;
   if (intent) {
-    if (!intent->client_ids.empty()) {
-      const std::string ids = array_of(intent->client_ids);
-      clients = tickets.size();
-      tickets.push_back(queue(kClients, {ids}));
-      tickets.push_back(queue(kIdMap, {ids, fmt::to_string(kIdMapMax + 1)}));
-    }
+    mutation_ids = intent->client_mutation_ids;
+    if (!is_pipelined())
+      mutation_ids.insert(mutation_ids.end(), intent->new_client_mutation_ids.begin(),
+                          intent->new_client_mutation_ids.end());
+  }
+  if (!mutation_ids.empty()) {
     mutations = tickets.size();
-    const Actor& actor = intent->actor;
-    tickets.push_back(queue(kMutationsByClientMutation, {array_of(intent->client_mutation_ids),
-                                                         storable_text(actor.user_id), storable_text(actor.owner_id)}));
-    const Query granted = grants_query(*catalog_, actor, Lock::for_key_share);
-    tickets.push_back(granted.queue(connection_));
+    tickets.push_back(queue_mutations(intent->actor, mutation_ids));
+  }
+  if (intent && has_memberships(domain_)) {
+    granted = tickets.size();
+    tickets.push_back(grants_query(*catalog_, intent->actor, Lock::for_key_share).queue(connection_));
   }
 
   const auto finished = connection_.finish();
@@ -301,22 +232,16 @@ Result<void> PostgresWriteTransaction::begin(const PushIntent* intent) {
   entry_.took(version_, static_cast<int>(answers[taken]->integer(0, 1)));
   if (!intent) return {};
 
-  if (!intent->client_ids.empty()) {
-    remember_clients(intent->client_ids, *answers[clients]);
-    const Rows& ids = *answers[clients + 1];
-    if (ids.size() <= kIdMapMax) {
-      for (const std::string& id : intent->client_ids) has_whole_id_map_[id] = true;
-      for (int row = 0; row < ids.size(); ++row)
-        known_server_ids_.push_back(
-            {text_of(ids, row, 0), text_of(ids, row, 1), text_of(ids, row, 2), text_of(ids, row, 3)});
-    }
-  }
   known_actor_ = intent->actor;
-  for (const std::string& id : intent->client_mutation_ids) known_mutations_[storable_text(id)];
-  const Rows& records = *answers[mutations];
-  for (int row = 0; row < records.size(); ++row)
-    known_mutations_[text_of(records, row, 2)] = mutation_from(records, row);
-  known_grants_ = grants_from(*catalog_, intent->actor, *answers[mutations + 1]);
+  if (clients) remember_clients(intent->client_ids, *answers[*clients]);
+  if (mutations) {
+    for (const std::string& id : mutation_ids) known_mutations_[storable_text(id)];
+    const Rows& records = *answers[*mutations];
+    for (int row = 0; row < records.size(); ++row)
+      known_mutations_[text_of(records, row, 2)] = mutation_from(records, row);
+  }
+  known_grants_ = granted ? grants_from(*catalog_, intent->actor, *answers[*granted])
+                          : grants_from(*catalog_, intent->actor, Rows());
   return {};
 }
 
@@ -324,14 +249,21 @@ Result<void> PostgresWriteTransaction::begin(const PushIntent* intent) {
 void PostgresWriteTransaction::send_waiting() {
   std::size_t next = 0;
   const auto send_until = [&](std::size_t end) {
-    for (; next < end; ++next)
-      sent_.emplace_back(queue(waiting_[next].sql, waiting_[next].parameters), waiting_[next].must_affect);
+    while (next < end) {
+      const std::size_t first = next++;
+      const TableDef* table = waiting_[first].inserts_into;
+      while (table && next < end && waiting_[next].inserts_into == table) ++next;
+      if (next - first > 1)
+        send_inserts(*table, first, next);
+      else
+        sent_.emplace_back(queue(waiting_[first].sql, waiting_[first].parameters), waiting_[first].rows);
+    }
   };
   for (Savepoint& savepoint : savepoints_) {
     if (savepoint.sent) continue;
     if (savepoint.statements == waiting_.size()) break;  // nothing was written inside it
     send_until(savepoint.statements);
-    sent_.emplace_back(connection_.queue(kSavepoint), false);
+    sent_.emplace_back(connection_.queue(kSavepoint), 0);
     savepoint.sent = true;
   }
   send_until(waiting_.size());
@@ -339,14 +271,26 @@ void PostgresWriteTransaction::send_waiting() {
   for (Savepoint& savepoint : savepoints_) savepoint.statements = 0;
 }
 
+/// Those that wait at [first, end) as one statement.
+void PostgresWriteTransaction::send_inserts(const TableDef& table, std::size_t first, std::size_t end) {
+  std::vector<InsertColumn> columns;
+  for (const ColumnDef& column : table.columns)
+    columns.push_back({quote_identifier(column.name), postgres_type(column.type)});
+  std::vector<Parameters> rows;
+  for (std::size_t i = first; i < end; ++i) rows.push_back(std::move(waiting_[i].parameters));
+  const std::size_t count = rows.size();
+  const RecordStatement insert = insert_statement(table_name(table), columns, std::move(rows));
+  sent_.emplace_back(queue(insert.sql, insert.parameters), count);
+}
+
 /// Waits for everything that was sent.
 Result<Rows> PostgresWriteTransaction::answer(Ticket ticket) {
   auto finished = connection_.finish();
   bool all_worked = true;
-  for (const auto& [sent, must_affect] : sent_) {
+  for (const auto& [sent, expected] : sent_) {
     if (sent == ticket) continue;
     const auto rows = connection_.take(sent);
-    if (rows && must_affect && rows->affected() == 0) all_worked = false;
+    if (rows && expected > 0 && rows->affected() != expected) all_worked = false;
   }
   sent_.clear();
   auto rows = connection_.take(ticket);
@@ -376,6 +320,8 @@ tl::unexpected<Error> PostgresWriteTransaction::failed(Error error) {
   if (error.code != ErrorCode::constraint_violated) return tl::unexpected(std::move(error));
   // The engine's own tables have no constraints but keys: somebody else was first.
   if (connection_.error_schema() == "nizhal") {
+    if (has_presumed_ && connection_.error_table() == "mutation")
+      return must_rise(WriteMode::careful, "a mutation that was taken for a new one has a record");
     error.code = ErrorCode::busy;
     return tl::unexpected(std::move(error));
   }
@@ -449,55 +395,18 @@ Result<void> PostgresWriteTransaction::commit() {
 }
 
 void PostgresWriteTransaction::queue_records() {
-  const auto send = [this](const char* sql, const Parameters& parameters, bool must_affect = false) {
-    sent_.emplace_back(queue(sql, parameters), must_affect);
+  const auto send = [this](const RecordStatement& statement) {
+    sent_.emplace_back(queue(statement.sql, statement.parameters), 0);
   };
-  const std::string version = to_sql(version_), now = fmt::to_string(now_.microseconds);
-  for (const ServerId& id : server_ids_)
-    send(kPutServerId, {storable_text(id.client_id), id.table, storable_text(id.id), storable_text(id.server_id)});
-  if (!mutations_.empty()) {
-    Columns columns(12);
-    for (const MutationRecord& record : mutations_) {
-      columns.add(storable(record.client_id));
-      columns.add(record.mutation_id ? std::optional(to_sql(*record.mutation_id)) : std::nullopt);
-      columns.add(storable_text(record.client_mutation_id));
-      columns.add(storable_text(record.user_id)).add(storable_text(record.owner_id)).add(storable_text(record.name));
-      columns.add(record.applied).add(fmt::to_string(record.http_status));
-      columns.add(storable_text(record.code)).add(storable_text(record.error)).add(storable(record.server_id));
-      columns.add(record.affected_buckets
-                      ? std::optional(storable_text(storage::texts_to_json(*record.affected_buckets)))
-                      : std::nullopt);
-    }
-    Parameters parameters = std::move(columns).finish();
-    parameters.emplace_back(version);
-    parameters.emplace_back(now);
-    send(kInsertMutations, parameters);
-  }
-  if (!audit_rows_.empty()) {
-    Columns columns(10);
-    for (const AuditRow& row : audit_rows_) {
-      columns.add(storable_text(row.user_id)).add(storable_text(row.owner_id)).add(storable(row.client_id));
-      columns.add(row.mutation_id ? std::optional(to_sql(*row.mutation_id)) : std::nullopt);
-      columns.add(storable_text(row.client_mutation_id)).add(storable_text(row.mutator));
-      columns.add(storable_text(row.outcome)).add(row.unscoped);
-      columns.add(storable_text(storage::texts_to_json(row.buckets))).add(storable_text(row.changes));
-    }
-    Parameters parameters = std::move(columns).finish();
-    parameters.emplace_back(version);
-    parameters.emplace_back(now);
-    send(kInsertAudit, parameters);
-  }
+  for (const ServerId& id : server_ids_) send(put_server_id_statement(id.client_id, id.table, id.id, id.server_id));
+  if (!mutations_.empty()) send(put_mutations_statement(mutations_, version_, now_));
+  if (!audit_rows_.empty()) send(put_audit_statement(audit_rows_, version_, now_));
   // The last record of each client counts.
   std::map<std::string_view, const ClientRecord*> last;
   for (const ClientRecord& client : clients_) last[client.client_id] = &client;
   for (const auto& [id, client] : last) {
     const auto known = known_clients_.find(id);
-    const bool is_new = known == known_clients_.end() || !known->second;
-    send(is_new ? kInsertClient : kUpdateClient,
-         {storable_text(client->client_id), storable_text(client->user_id), storable_text(client->owner_id),
-          to_sql(client->last_mutation_id), storable_text(client->last_client_mutation_id),
-          storable_text(client->last_hlc)},
-         /*must_affect=*/true);
+    send(put_client_statement(*client, known == known_clients_.end() || !known->second));
   }
 }
 
@@ -600,7 +509,7 @@ Result<void> PostgresWriteTransaction::before_write(const TableDef& table) {
 Result<bool> PostgresWriteTransaction::write(const TableDef& table, Statement statement) {
   if (auto raised = before_write(table); !raised) return tl::unexpected(raised.error());
   if (is_pipelined()) {
-    statement.must_affect = true;
+    statement.rows = 1;
     waiting_.push_back(std::move(statement));
     return true;
   }
@@ -623,7 +532,9 @@ Result<bool> PostgresWriteTransaction::insert(const TableDef& table, const Row& 
   for (std::size_t i = 0; i < row.size(); ++i) places += fmt::format("{}${}", i > 0 ? ", " : "", i + 1);
   std::string sql = fmt::format("INSERT INTO {} ({}) VALUES ({})", table_name(table), column_list(table), places);
   if (!is_pipelined()) sql += fmt::format(" ON CONFLICT ({}) DO NOTHING", quote_identifier(table.key));
-  return write(table, {std::move(sql), *std::move(parameters)});
+  Statement statement{std::move(sql), *std::move(parameters)};
+  if (is_pipelined()) statement.inserts_into = &table;
+  return write(table, std::move(statement));
 }
 
 Result<bool> PostgresWriteTransaction::update(const TableDef& table, const Value& key,
@@ -724,7 +635,7 @@ Result<std::int64_t> PostgresWriteTransaction::next_number(const TableDef& table
   Parameters count_on = counter;
   count_on.emplace_back(fmt::to_string(last + 1));
   if (through) count_on.push_back(through);
-  waiting_.push_back({through ? kCountOnThrough : kCountOn, std::move(count_on), true});
+  waiting_.push_back({through ? kCountOnThrough : kCountOn, std::move(count_on), 1});
   return last + 1;
 }
 
@@ -732,9 +643,9 @@ Result<std::int64_t> PostgresWriteTransaction::next_number(const TableDef& table
 
 Result<std::vector<Grant>> PostgresWriteTransaction::grants(const Actor& actor) {
   if (auto usable = check_usable(); !usable) return tl::unexpected(usable.error());
-  const bool is_known = known_actor_ && known_actor_->user_id == actor.user_id &&
-                        known_actor_->owner_id == actor.owner_id && known_actor_->claims == actor.claims;
+  const bool is_known = known_actor_ && same_principal(*known_actor_, actor) && known_actor_->claims == actor.claims;
   if (is_known && known_grants_) return *known_grants_;
+  if (!has_memberships(domain_)) return grants_from(*catalog_, actor, Rows());
   const Query query = grants_query(*catalog_, actor, Lock::for_key_share);
   send_waiting();
   const auto rows = answer(query.queue(connection_));
@@ -745,9 +656,14 @@ Result<std::vector<Grant>> PostgresWriteTransaction::grants(const Actor& actor) 
 }
 
 void PostgresWriteTransaction::remember_clients(const std::vector<std::string>& asked, const Rows& rows) {
-  for (const std::string& id : asked) known_clients_[storable_text(id)];
+  for (const std::string& asked_id : asked) {
+    const std::string id = storable_text(asked_id);
+    known_clients_[id];
+    without_server_ids_.insert(id);
+  }
   for (int row = 0; row < rows.size(); ++row) {
     ClientRecord record = client_from(rows, row);
+    if (rows.boolean(row, kHasServerIds)) without_server_ids_.erase(record.client_id);
     std::string id = record.client_id;
     known_clients_[std::move(id)] = std::move(record);
   }
@@ -760,7 +676,8 @@ Result<std::optional<ClientRecord>> PostgresWriteTransaction::client(std::string
   if (written != clients_.rend()) return std::optional<ClientRecord>(*written);
   const std::string id = storable_text(client_id);
   if (const auto known = known_clients_.find(id); known != known_clients_.end()) return known->second;
-  const auto rows = ask(kClients, {array_of({id})});
+  send_waiting();
+  const auto rows = answer(queue_clients({id}));
   if (!rows) return tl::unexpected(rows.error());
   remember_clients({id}, *rows);
   return known_clients_[id];
@@ -784,7 +701,7 @@ Result<std::optional<MutationRecord>> PostgresWriteTransaction::mutation(std::st
   const std::uint64_t first = number(mutation_id);
   if (const auto known = known_client_mutations_.find({id, first}); known != known_client_mutations_.end())
     return known->second;
-  const auto rows = ask(kMutationsByClient, {id, to_sql(first), to_sql(first + kMutationsAhead)});
+  const auto rows = ask(kReadMutationsOfClient, {id, to_sql(first), to_sql(first + kMutationsAhead)});
   if (!rows) return tl::unexpected(rows.error());
   for (std::uint64_t ahead = first; ahead <= first + kMutationsAhead; ++ahead) known_client_mutations_[{id, ahead}];
   for (int row = 0; row < rows->size(); ++row) {
@@ -795,23 +712,43 @@ Result<std::optional<MutationRecord>> PostgresWriteTransaction::mutation(std::st
   return known_client_mutations_[{id, first}];
 }
 
-Result<std::optional<MutationRecord>> PostgresWriteTransaction::mutation(const Actor& actor,
-                                                                         std::string_view client_mutation_id) {
-  if (auto usable = check_usable(); !usable) return tl::unexpected(usable.error());
+const MutationRecord* PostgresWriteTransaction::written_mutation(const Actor& actor,
+                                                                 std::string_view client_mutation_id) const {
   const auto written = std::find_if(mutations_.rbegin(), mutations_.rend(), [&](const MutationRecord& record) {
     return record.client_mutation_id == client_mutation_id && record.user_id == actor.user_id &&
            record.owner_id == actor.owner_id;
   });
-  if (written != mutations_.rend()) return std::optional<MutationRecord>(*written);
+  return written == mutations_.rend() ? nullptr : &*written;
+}
+
+Result<std::optional<MutationRecord>> PostgresWriteTransaction::mutation(const Actor& actor,
+                                                                         std::string_view client_mutation_id) {
+  if (auto usable = check_usable(); !usable) return tl::unexpected(usable.error());
+  if (const MutationRecord* written = written_mutation(actor, client_mutation_id))
+    return std::optional<MutationRecord>(*written);
   const std::string id = storable_text(client_mutation_id);
-  if (known_actor_ && known_actor_->user_id == actor.user_id && known_actor_->owner_id == actor.owner_id) {
+  if (known_actor_ && same_principal(*known_actor_, actor)) {
     if (const auto known = known_mutations_.find(id); known != known_mutations_.end()) return known->second;
   }
-  const auto rows =
-      ask(kMutationsByClientMutation, {array_of({id}), storable_text(actor.user_id), storable_text(actor.owner_id)});
+  send_waiting();
+  const auto rows = answer(queue_mutations(actor, {id}));
   if (!rows) return tl::unexpected(rows.error());
   if (rows->size() == 0) return std::optional<MutationRecord>{};
   return std::optional<MutationRecord>(mutation_from(*rows, 0));
+}
+
+Result<std::optional<MutationRecord>> PostgresWriteTransaction::likely_new_mutation(
+    const Actor& actor, std::string_view client_mutation_id) {
+  if (!is_pipelined()) return mutation(actor, client_mutation_id);
+  if (auto usable = check_usable(); !usable) return tl::unexpected(usable.error());
+  if (const MutationRecord* written = written_mutation(actor, client_mutation_id))
+    return std::optional<MutationRecord>(*written);
+  if (known_actor_ && same_principal(*known_actor_, actor)) {
+    const auto known = known_mutations_.find(storable_text(client_mutation_id));
+    if (known != known_mutations_.end()) return known->second;
+  }
+  has_presumed_ = true;
+  return std::optional<MutationRecord>{};
 }
 
 Result<void> PostgresWriteTransaction::put_mutation(const MutationRecord& record) {
@@ -829,14 +766,12 @@ Result<void> PostgresWriteTransaction::put_audit(const AuditRow& row) {
 Result<std::optional<std::string>> PostgresWriteTransaction::server_id(std::string_view client_id,
                                                                        std::string_view table, std::string_view id) {
   if (auto usable = check_usable(); !usable) return tl::unexpected(usable.error());
-  for (const auto* list : {&server_ids_, &known_server_ids_}) {
-    const auto found = std::find_if(list->rbegin(), list->rend(), [&](const ServerId& known) {
-      return known.client_id == client_id && known.table == table && known.id == id;
-    });
-    if (found != list->rend()) return std::optional<std::string>(found->server_id);
-  }
-  if (has_whole_id_map_.contains(client_id)) return std::optional<std::string>{};
-  const auto rows = ask(kServerId, {storable_text(client_id), storable_text(table), storable_text(id)});
+  const auto written = std::find_if(server_ids_.rbegin(), server_ids_.rend(), [&](const ServerId& known) {
+    return known.client_id == client_id && known.table == table && known.id == id;
+  });
+  if (written != server_ids_.rend()) return std::optional<std::string>(written->server_id);
+  if (without_server_ids_.contains(client_id)) return std::optional<std::string>{};
+  const auto rows = ask(kReadServerId, {storable_text(client_id), storable_text(table), storable_text(id)});
   if (!rows) return tl::unexpected(rows.error());
   if (rows->size() == 0) return std::optional<std::string>{};
   return optional_text(*rows, 0, 0);
