@@ -135,7 +135,6 @@ TEST(PostgresMigration, EveryDamageIsNamedAndMendedOrLeftToAPerson) {
       {"CREATE INDEX \"nizhal_live:items:name\" ON items (name)",
        "+table \"items\", index \"nizhal_live:items:name\" is not in the plan"},
       {"DROP INDEX nizhal.removal_bucket", "+index \"nizhal.removal_bucket\" is missing"},
-      {"DROP INDEX nizhal.removal_at", "+index \"nizhal.removal_at\" is missing"},
       // The sequence.
       {"ALTER SEQUENCE nizhal.version_seq CACHE 20", "+sequence \"nizhal.version_seq\" has other settings"},
       {"ALTER SEQUENCE nizhal.version_seq CYCLE", "+sequence \"nizhal.version_seq\" has other settings"},
