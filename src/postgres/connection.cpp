@@ -66,6 +66,7 @@ std::string without_verbosity(std::string_view text, std::string_view sqlstate) 
     const std::size_t end = std::min(text.find('\n'), text.size());
     std::string line(text.substr(0, end));
     text.remove_prefix(std::min(end + 1, text.size()));
+    line.erase(0, line.find_first_not_of("\t "));
     if (line.starts_with("LOCATION:") || line.empty()) continue;
     const std::string code = fmt::format("{}: ", sqlstate);
     if (const auto at = line.find(code); !sqlstate.empty() && at != std::string::npos) line.erase(at, code.size());
