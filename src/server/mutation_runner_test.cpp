@@ -22,7 +22,7 @@ class Scope : public ::testing::Test {
     return answer.statuses();
   }
   std::string member_id(std::string_view user, const std::string& team) {
-    const auto transaction = world.storage->write(world.clock.now());
+    const auto transaction = world.storage->write(world.clock.now(), {.mode = storage::WriteMode::serializable});
     const auto rows =
         (*transaction)
             ->find(from(member_table).where(eq("user_id", std::string(user))).where(eq("team_id", team)).spec(),

@@ -27,7 +27,9 @@ class FaultyTransaction : public storage::WriteTransaction {
                     std::optional<storage::WriteMode>* retry_mode)
       : inner_(std::move(inner)), plan_(plan), mode_(mode), retry_mode_(retry_mode) {}
   Version version() const override { return inner_->version(); }
-  storage::WriteMode retry_mode() const override { return std::max(mode_, retry_mode_->value_or(mode_)); }
+  storage::WriteMode retry_mode() const override {
+    return std::max(inner_->retry_mode(), retry_mode_->value_or(mode_));
+  }
   Result<void> savepoint() override {
     return call<void>("savepoint", [&] { return inner_->savepoint(); });
   }

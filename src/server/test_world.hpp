@@ -1,4 +1,4 @@
-// A server core on a real SQLite file with manual time and a queue for an executor, and a device that folds pages as a
+// A server core on a real database with manual time and a queue for an executor, and a device that folds pages as a
 // real one does.
 #pragma once
 
@@ -26,9 +26,12 @@
 #include "server/server_sync.hpp"
 #include "server/test_domain.hpp"
 #include "server/test_storage.hpp"
-#include "storage/sqlite/sqlite_storage.hpp"
+#include "tests/backends/backend.hpp"
 
 namespace nizhal::server::testing {
+
+using nizhal::testing::Backend;
+using nizhal::testing::BackendKind;
 
 /// Work waits until it is told to run.
 class QueueExecutor : public Executor {
@@ -115,14 +118,22 @@ class World {
  public:
   explicit World(Limits limits = {}, DomainOptions options = {.version = "1.2.0"})
       : World(test_domain(std::move(options)), std::move(limits)) {}
-  World(Domain given, Limits limits) : random(7), clock(kStart), authenticator(kSecret), limits_(std::move(limits)) {
+  explicit World(BackendKind kind) : World(test_domain(), Limits{}, kind) {}
+  World(Domain given, Limits limits, BackendKind kind = nizhal::testing::default_backend())
+      : backend(nizhal::testing::make_backend(kind)),
+        random(7),
+        clock(kStart),
+        authenticator(kSecret),
+        limits_(std::move(limits)) {
     start(std::move(given));
   }
 
-  /// Stops the server and starts another on the same file, as after a deployment of another domain.
+  /// Stops the server and starts another on the same database, as after a deployment of another domain.
   void restart(Domain given) {
     server.reset();
     storage.reset();
+    const auto fitted = backend->fit(compiled(Domain(given)));
+    EXPECT_TRUE(fitted) << (fitted ? "" : fitted.error().message);
     start(std::move(given));
   }
 
@@ -220,7 +231,15 @@ class World {
                                        .id = std::move(id),
                                        .place = std::move(place),
                                        .text = std::move(text)}});
-    EXPECT_EQ(answer.statuses(), "applied") << name << ": " << answer.text;
+    EXPECT_EQ(answer.statuses(), "applied") << name << ": " << answer.text << told();
+  }
+
+  /// What was logged last.
+  std::string told() const {
+    std::string lines;
+    for (std::size_t i = log_lines.size() < 3 ? 0 : log_lines.size() - 3; i < log_lines.size(); ++i)
+      lines += "\n" + log_lines[i];
+    return lines;
   }
 
   /// One row's column as text, read behind everybody's back; empty when there is no such row.
@@ -237,6 +256,16 @@ class World {
     const auto mark = storage->change_mark();
     return mark ? number(mark->last) : 0;
   }
+  /// Stays as it is for as long as nothing is committed. (A version is also gone when its transaction was rolled back.)
+  std::string committed() {
+    return backend->other_program()->value("SELECT (SELECT count(*) FROM " + backend->engine_table("mutation") +
+                                           "), (SELECT count(*) FROM " + backend->engine_table("removal") +
+                                           "), (SELECT coalesce(max(version), 0) FROM " +
+                                           backend->engine_table("audit") +
+                                           "), (SELECT coalesce(max(nizhal_version), 0) FROM notes), (SELECT "
+                                           "coalesce(sum(last_mutation_id), 0) FROM " +
+                                           backend->engine_table("client") + ")");
+  }
   std::string hlc_at(std::chrono::milliseconds ahead, std::string_view client) {
     Hlc hlc;
     hlc.milliseconds = clock.now().microseconds / 1000 + ahead.count();
@@ -245,7 +274,7 @@ class World {
   }
   std::int64_t clock_now() const { return const_cast<ManualClock&>(clock).now().microseconds; }
 
-  TempDir dir;
+  std::unique_ptr<Backend> backend;
   SeededRandom random;
   ManualClock clock;
   QueueExecutor executor;
@@ -261,10 +290,8 @@ class World {
     Log log([this](LogLevel level, std::string_view area, std::string_view message) {
       log_lines.push_back(std::string(to_string(level)) + " " + std::string(area) + ": " + std::string(message));
     });
-    auto opened =
-        storage::open_sqlite_storage({.path = dir.file("server.db"), .lock_timeout_ms = 200}, domain, random, log);
-    EXPECT_TRUE(opened) << (opened ? "" : opened.error().message);
-    storage = std::make_unique<FaultyStorage>(std::move(*opened));
+    storage = std::make_unique<FaultyStorage>(
+        backend->open(domain, {.lock_timeout = std::chrono::milliseconds(200), .random = &random, .log = log}));
     const auto provisioned = storage->provision();
     EXPECT_TRUE(provisioned) << (provisioned ? "" : provisioned.error().message);
     server = std::make_unique<ServerSync>(domain, ServerOutside{clock, random, executor, *storage, authenticator, log},
@@ -316,7 +343,7 @@ class Device {
   /// What the in-scope SELECT of this moment gives.
   std::map<std::pair<std::string, std::string>, Row> expected() {
     std::map<std::pair<std::string, std::string>, Row> found;
-    const auto transaction = world_.storage->write(world_.clock.now());
+    const auto transaction = world_.storage->write(world_.clock.now(), {.mode = storage::WriteMode::serializable});
     if (!transaction) return found;
     const auto grants = (*transaction)->grants(World::actor(user_));
     if (!grants) return found;

@@ -1,5 +1,6 @@
 #include "tests/backends/backend.hpp"
 
+#include <cstdlib>
 #include <utility>
 
 namespace nizhal::testing {
@@ -17,9 +18,13 @@ std::unique_ptr<storage::Storage> Backend::open(std::shared_ptr<const CompiledDo
   return storage ? *std::move(storage) : nullptr;
 }
 
+BackendKind default_backend() {
+  const char* named = std::getenv("NIZHAL_TEST_STORAGE");
+  return named && std::string_view(named) == "postgres" ? BackendKind::postgres : BackendKind::sqlite;
+}
+
 std::unique_ptr<Backend> make_backend(BackendKind kind) {
-  (void)kind;
-  return make_sqlite_backend();
+  return kind == BackendKind::sqlite ? make_sqlite_backend() : make_postgres_backend();
 }
 
 std::shared_ptr<const CompiledDomain> compiled(Domain domain) {

@@ -29,7 +29,7 @@ void PrintTo(BackendKind kind, std::ostream* out);
 std::string kind_name(const ::testing::TestParamInfo<BackendKind>& info);
 
 /// Both kinds, for INSTANTIATE_TEST_SUITE_P(…, every_backend(), kind_name).
-inline auto every_backend() { return ::testing::Values(BackendKind::sqlite); }
+inline auto every_backend() { return ::testing::Values(BackendKind::sqlite, BackendKind::postgres); }
 
 /// Another program on the database: the database's own library without anything of ours.
 class OtherProgram {
@@ -81,12 +81,24 @@ class Backend {
   /// Seconds since 1970.
   virtual std::string now_seconds() const = 0;
   virtual std::string boolean(bool value) const = 0;
+  /// A user's trigger that refuses writes of rows: `event` as in "INSERT", `when` over `old` and `new`; `how` is
+  /// SQLite's word for how much goes with the write (ABORT, FAIL, ROLLBACK), where PostgreSQL knows one way.
+  virtual std::string refusing_trigger(std::string_view name, std::string_view event, std::string_view table,
+                                       std::string_view when, std::string_view how = "ABORT") const = 0;
+  /// Changes when anything was written to the database, whatever it was.
+  virtual std::string written() = 0;
 };
+
+/// What tests run on that say nothing of it: SQLite, or what NIZHAL_TEST_STORAGE names ("sqlite", "postgres"), so that
+/// whole suites can be run on the other.
+BackendKind default_backend();
 
 /// A new, empty database that goes with the object.
 std::unique_ptr<Backend> make_backend(BackendKind kind);
 
 std::unique_ptr<Backend> make_sqlite_backend();
+/// `icu_locale`: the database's collation, as "en-US"; empty: bytes.
+std::unique_ptr<Backend> make_postgres_backend(const std::string& icu_locale = {});
 
 std::shared_ptr<const CompiledDomain> compiled(Domain domain);
 

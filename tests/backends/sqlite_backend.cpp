@@ -87,6 +87,15 @@ class SqliteBackend : public Backend {
   }
   std::string now_seconds() const override { return "CAST(strftime('%s', 'now') AS INTEGER)"; }
   std::string boolean(bool value) const override { return value ? "1" : "0"; }
+  std::string refusing_trigger(std::string_view name, std::string_view event, std::string_view table,
+                               std::string_view when, std::string_view how) const override {
+    return fmt::format("CREATE TRIGGER {} BEFORE {} ON {} WHEN {} BEGIN SELECT RAISE({}, 'refused by {}'); END", name,
+                       event, table, when, how, name);
+  }
+  std::string written() override {
+    std::error_code none;
+    return fmt::format("{}", std::filesystem::file_size(location() + "-wal", none));
+  }
 
  private:
   std::filesystem::path directory_;

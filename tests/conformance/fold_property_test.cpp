@@ -198,19 +198,23 @@ class History {
   }
 
   void engine_transaction() {
-    auto transaction = db_.write();
+    auto transaction =
+        db_.write(1'000'000, random_.below(4) == 0 ? storage::WriteMode::serializable : storage::WriteMode::careful);
     for (std::uint64_t i = random_.below(5); i < 5; ++i) {
       ASSERT_TRUE(transaction->savepoint().has_value());
       const std::size_t table = random_.below(4);
       const TableDef& def = db_.domain->table(table);
       const Row row = engine_row(table);
       switch (random_.below(3)) {
-        case 0:
-          ASSERT_TRUE(transaction->insert(def, row).has_value());
+        case 0: {
+          const auto inserted = transaction->insert(def, row);
+          ASSERT_TRUE(inserted.has_value()) << inserted.error().message;
           break;
+        }
         case 1: {
           const std::size_t column = 1 + random_.below(def.columns.size() - 1);
-          ASSERT_TRUE(transaction->update(def, row[0], {{column, row[column]}}).has_value());
+          const auto updated = transaction->update(def, row[0], {{column, row[column]}});
+          ASSERT_TRUE(updated.has_value()) << updated.error().message;
           break;
         }
         default:

@@ -7,20 +7,18 @@
 #include "base/bytes.hpp"
 #include "base/test_seed.hpp"
 #include "examples/notes/notes.hpp"
-#include "tests/support/select_text.hpp"
 #include "tests/support/world.hpp"
 
 namespace nizhal::testing {
 namespace {
 
-/// A hash over every table of a file: columns, rows, engine tables included.
-std::string digest_of(sqlite::Connection& connection) {
+/// A hash over every table of a SQLite file: columns, rows, engine tables included.
+std::string digest_of(OtherProgram& program) {
   std::string everything;
-  for (const std::string& table :
-       select_text(connection,
-                   "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")) {
+  for (const std::string& table : program.query(
+           "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")) {
     everything += "# " + table + "\n";
-    std::vector<std::string> rows = select_text(connection, "SELECT * FROM \"" + table + "\"");
+    std::vector<std::string> rows = program.query("SELECT * FROM \"" + table + "\"");
     std::sort(rows.begin(), rows.end());
     for (const std::string& row : rows) everything += row + "\n";
   }
@@ -34,7 +32,7 @@ struct RunEnd {
 };
 
 void run(std::uint64_t seed, RunEnd& end) {
-  World world(seed, notes::domain());
+  World world(seed, notes::domain(), {}, BackendKind::sqlite);
   world.faults = {.lost_requests_per_mille = 100, .lost_replies_per_mille = 100};
   // The same person on two devices.
   Device& a = world.device("a", {"u1", "o1", ""});

@@ -17,8 +17,11 @@ std::set<std::string> notes_buckets(const std::string& table, const json::object
   return {(table == "notes" ? "" : "team:") + std::string(value)};
 }
 
-TEST(RemovalBetweenPages, ARowWhoseNewBucketIsLostBeforeItsImageComesIsRemoved) {
-  World world(1, notes::domain());
+class RemovalBetweenPages : public ::testing::TestWithParam<BackendKind> {};
+INSTANTIATE_TEST_SUITE_P(On, RemovalBetweenPages, every_backend(), kind_name);
+
+TEST_P(RemovalBetweenPages, ARowWhoseNewBucketIsLostBeforeItsImageComesIsRemoved) {
+  World world(1, notes::domain(), {}, GetParam());
   const Actor actor{"u1", "o1", ""};
   ModelDevice device(notes_buckets);
   const auto pull = [&] {

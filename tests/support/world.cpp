@@ -7,9 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/json.hpp"
-#include "storage/sqlite/sqlite_storage.hpp"
 #include "tests/support/require.hpp"
-#include "tests/support/select_text.hpp"
 
 namespace nizhal::testing {
 
@@ -157,21 +155,19 @@ std::vector<std::string> Device::rows(std::string_view sql) {
   return rows;
 }
 
-World::World(std::uint64_t seed, Domain domain, server::Limits limits)
-    : random(seed), limits_(std::move(limits)), authenticator_(std::string(kSecret)) {
+World::World(std::uint64_t seed, Domain domain, server::Limits limits, BackendKind kind)
+    : random(seed), limits_(std::move(limits)), authenticator_(std::string(kSecret)), backend_(make_backend(kind)) {
   compiled_ = require(CompiledDomain::compile(std::move(domain)), "compile the domain");
   open_server();
 }
 World::~World() = default;
 
 void World::open_server() {
-  storage::SqliteStorageOptions options;
-  options.path = dir.file("server.db");
-  storage_ = require(storage::open_sqlite_storage(options, compiled_, random, Log{}), "open the storage");
+  storage_ = require(backend_->try_open(compiled_, {.random = &random}), "open the storage");
   require(storage_->provision(), "provision");
   server_ = std::make_unique<server::ServerSync>(
       compiled_, server::ServerOutside{clock, random, executor_, *storage_, authenticator_, Log{}}, limits_);
-  if (!outside_) outside_ = require(sqlite::Connection::open(options.path, {}), "open the server's file");
+  if (!outside_) outside_ = backend_->other_program();
 }
 
 void World::restart_server() {
@@ -207,11 +203,9 @@ protocol::HttpResponse World::post(std::string_view path, const Actor& actor, st
 }
 
 void World::sql(const std::string& text) {
-  const auto done = outside_->execute(text);
-  if (!done) throw std::runtime_error(fmt::format("{}: {}", text, done.error().message));
+  const std::string refused = outside_->try_run(text);
+  if (!refused.empty()) throw std::runtime_error(fmt::format("{}: {}", text, refused));
 }
-
-std::vector<std::string> World::server_rows(std::string_view sql) { return select_text(*outside_, sql); }
 
 void World::step() {
   if (devices_.empty()) return;

@@ -1,5 +1,5 @@
-// A whole system in one thread: a server core over SQLite storage and any number of devices, with a clock that moves
-// when told to, one seeded generator, and a network that is a function call and may lose requests and replies.
+// A whole system in one thread: a server core over storage of either kind and any number of devices, with a clock that
+// moves when told to, one seeded generator, and a network that is a function call and may lose requests and replies.
 //
 //   World w{seed, notes::domain()};
 //   auto& a = w.device("a", {"u1", "o1"});
@@ -23,8 +23,8 @@
 #include "domain/compiled_domain.hpp"
 #include "protocol/transport.hpp"
 #include "server/server_sync.hpp"
-#include "sqlite/connection.hpp"
 #include "storage/storage.hpp"
+#include "tests/backends/backend.hpp"
 
 namespace nizhal::testing {
 
@@ -94,17 +94,18 @@ struct NetworkFaults {
 
 class World {
  public:
-  World(std::uint64_t seed, Domain domain, server::Limits limits = {});
+  World(std::uint64_t seed, Domain domain, server::Limits limits = {}, BackendKind kind = default_backend());
   ~World();
 
   Device& device(const std::string& name, Actor actor);
   server::ServerSync& server() { return *server_; }
   storage::Storage& storage() { return *storage_; }
-  /// A connection to the server's file as any other program would have one.
-  sqlite::Connection& outside() { return *outside_; }
+  /// Another program on the server's database.
+  OtherProgram& outside() { return *outside_; }
+  const Backend& backend() const { return *backend_; }
   /// Runs SQL on it; fails the test on an error.
   void sql(const std::string& text);
-  std::vector<std::string> server_rows(std::string_view sql);
+  std::vector<std::string> server_rows(const std::string& sql) { return outside_->query(sql); }
   /// POSTs straight to the server core.
   protocol::HttpResponse post(std::string_view path, const Actor& actor, std::string body);
   std::string token(const Actor& actor);
@@ -129,9 +130,10 @@ class World {
   server::Limits limits_;
   QueueExecutor executor_;
   server::JwtAuthenticator authenticator_;
+  std::unique_ptr<Backend> backend_;
   std::unique_ptr<storage::Storage> storage_;
   std::unique_ptr<server::ServerSync> server_;
-  std::unique_ptr<sqlite::Connection> outside_;
+  std::unique_ptr<OtherProgram> outside_;
   std::vector<std::unique_ptr<Device>> devices_;
 };
 
