@@ -299,8 +299,8 @@ Domain after_narrowing() {
   return d;
 }
 
-TEST(Trap, ANewColumnOrTableIsFilledForRowsThatDoNotChange) {
-  World world(before_upgrade(), Limits{});
+TEST_P(Trap, ANewColumnOrTableIsFilledForRowsThatDoNotChange) {
+  World world(before_upgrade(), Limits{}, GetParam());
   ASSERT_TRUE(
       world.storage->run_script("INSERT INTO items (id, owner_id, text) VALUES ('i1', 'o1', 'x'),"
                                 "('i2', 'o1', 'hidden'); INSERT INTO extras VALUES ('e1', 'o1')"));

@@ -74,9 +74,10 @@ class PostgresBackend : public Backend {
   }
   std::unique_ptr<OtherProgram> other_program() override { return std::make_unique<PostgresProgram>(url_); }
   Result<std::vector<std::string>> fit(std::shared_ptr<const CompiledDomain> domain) override {
-    auto storage = try_open(std::move(domain), {});
-    if (!storage) return tl::unexpected(storage.error());
-    auto report = (*storage)->provision();
+    storage::PostgresStorageOptions postgres;
+    postgres.url = url_;
+    const auto migrator = storage::postgres_migrator(std::move(postgres), std::move(domain), system_random(), Log{});
+    auto report = migrator->apply({});
     if (!report) return tl::unexpected(report.error());
     return std::move(report->changes);
   }

@@ -105,7 +105,7 @@ struct Provision : OnEveryBackend {
     return 0;
   }
 };
-INSTANTIATE_TEST_SUITE_P(On, Provision, ::testing::Values(BackendKind::sqlite), kind_name);
+INSTANTIATE_TEST_SUITE_P(On, Provision, every_backend(), kind_name);
 
 TEST_P(Provision, AnEmptyDatabaseIsCreatedOnceAndLeftAloneAfterwards) {
   domain = Shape{}.domain();

@@ -152,9 +152,10 @@ TEST_P(Notes, AScriptRunsAsAnotherProgramWould) {
   ASSERT_FALSE(rolled_back.has_value());
   EXPECT_EQ(rolled_back.error().code, ErrorCode::usage);
   EXPECT_EQ(db.filled("o1"), Names{"notes/n1"});
-  const auto ended = db.storage->run_script("SELECT 1; COMMIT; SELECT 1");
+  const auto ended = db.storage->run_script("DELETE FROM notes; COMMIT; SELECT 1");
   ASSERT_FALSE(ended.has_value());
   EXPECT_EQ(ended.error().code, ErrorCode::usage);
+  EXPECT_EQ(db.filled("o1"), Names{"notes/n1"});
   insert("n3");
 }
 
