@@ -188,7 +188,7 @@ TEST_P(Provision, TablesThatDoNotFitAreRefusedWithTheirPlace) {
       {"CREATE TABLE items (id TEXT PRIMARY KEY, owner_id TEXT, amount BIGINT NOT NULL)", {"\"owner_id\"", "null"}},
       {"CREATE TABLE items (id TEXT PRIMARY KEY, owner_id TEXT NOT NULL, amount BIGINT NOT NULL, x TEXT NOT NULL)",
        {"\"x\"", "default"}},
-      {"CREATE VIEW items AS SELECT 1 AS id", {"\"items\"", "view"}},
+      {"CREATE VIEW items AS SELECT 1 AS id", {"\"items\"", "table"}},
   };
   for (const auto& one : cases) {
     SCOPED_TRACE(one.sql);

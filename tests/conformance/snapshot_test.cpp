@@ -33,6 +33,19 @@ TEST_P(SnapshotTest, SeesNothingThatWasCommittedAfterItWasTaken) {
   EXPECT_LT(snapshot->position()->last, db.last());
 }
 
+TEST_P(SnapshotTest, SeesATableThatIsEmptiedAfterwardsAsItWas) {
+  insert("n1");
+  if (!db.backend->is_sqlite()) db.other->run("SET lock_timeout = '50ms'");
+  const auto snapshot = db.snapshot();
+  // Nothing was read yet. On PostgreSQL the statement has to wait for the snapshot's end.
+  const bool emptied = db.other->try_run(db.backend->empty_table("notes")).empty();
+  EXPECT_EQ(emptied, db.backend->is_sqlite());
+  const Covered covered = db.cover("o1");
+  EXPECT_EQ(snapshot->live_rows(covered.after())->size(), 1u);
+  EXPECT_EQ(snapshot->backfill(db.bucket("o1"), 0, std::nullopt, 10)->size(), 1u);
+  EXPECT_TRUE(snapshot->live_removals(covered.after())->empty());
+}
+
 TEST_P(SnapshotTest, RowsAreEncodedAsTheWireWantsThem) {
   db.other->run("INSERT INTO notes (id, owner_id, body) VALUES ('n\"1', 'o1', 'a\nb\\c')");
   std::string expected;

@@ -12,42 +12,12 @@
 #include "examples/notes/notes.hpp"
 #include "protocol/pull.hpp"
 #include "tests/support/model_device.hpp"
+#include "tests/support/notes_model.hpp"
 #include "tests/support/require.hpp"
 #include "tests/support/world.hpp"
 
 namespace nizhal::testing {
 namespace {
-
-std::set<std::string> notes_buckets(const std::string& table, const json::object& row) {
-  const auto text = [&row](const char* column) {
-    const json::value* value = row.if_contains(column);
-    return value && value->if_string() ? std::string(value->if_string()->c_str()) : std::string();
-  };
-  if (table == "notes") return {text("owner_id")};
-  return {"team:" + text("team_id")};
-}
-
-/// What the actor may have, straight from the tables, as the model device keeps it.
-std::map<std::string, std::string> in_scope(World& world, const Actor& actor) {
-  std::map<std::string, std::string> rows;
-  const auto add = [&](const std::string& table, const std::string& first, const std::string& second,
-                       const std::string& where) {
-    for (const std::string& line :
-         world.outside().query(fmt::format("SELECT id, {}, {} FROM {} WHERE {}", first, second, table, where))) {
-      const std::size_t bar = line.find('|'), next = line.find('|', bar + 1);
-      const std::string id = line.substr(0, bar);
-      rows[fmt::format("{}|\"{}\"", table, id)] =
-          fmt::format(R"({{"id":"{}","{}":"{}","{}":"{}"}})", id, first, line.substr(bar + 1, next - bar - 1), second,
-                      line.substr(next + 1));
-    }
-  };
-  const std::string teams =
-      fmt::format("team_id IN (SELECT team_id FROM team_members WHERE user_id = '{}')", actor.user_id);
-  add("notes", "owner_id", "body", fmt::format("owner_id = '{}'", actor.owner_id));
-  add("team_members", "user_id", "team_id", teams);
-  add("team_notes", "team_id", "body", teams);
-  return rows;
-}
 
 constexpr std::uint64_t kIds = 40, kTeams = 4, kUsers = 3;
 
@@ -227,7 +197,7 @@ void run_history(BackendKind kind, std::uint64_t seed, Tally& tally) {
       ASSERT_EQ(engine.take(pull, response.body), complete);
       if (complete) {
         ++tally.comparisons;
-        const auto expected = in_scope(world, actors[who]);
+        const auto expected = notes_in_scope(world.outside(), actors[who]);
         tally.rows += expected.size();
         ASSERT_EQ(device.rows(), expected) << "seed " << seed << ", step " << step << ", device " << who << ", limit "
                                            << limit << "\nlast page: " << response.body;

@@ -6,16 +6,11 @@
 
 #include "examples/notes/notes.hpp"
 #include "tests/support/model_device.hpp"
+#include "tests/support/notes_model.hpp"
 #include "tests/support/world.hpp"
 
 namespace nizhal::testing {
 namespace {
-
-std::set<std::string> notes_buckets(const std::string& table, const json::object& row) {
-  const char* column = table == "notes" ? "owner_id" : "team_id";
-  const auto value = string_member(row, column).value_or("");
-  return {(table == "notes" ? "" : "team:") + std::string(value)};
-}
 
 class RemovalBetweenPages : public ::testing::TestWithParam<BackendKind> {};
 INSTANTIATE_TEST_SUITE_P(On, RemovalBetweenPages, every_backend(), kind_name);

@@ -64,6 +64,7 @@ class PostgresSnapshot : public Snapshot {
                                            const std::optional<std::string>& after_key, std::size_t limit) override;
   Result<std::uint64_t> count_rows(const Bucket& bucket, std::size_t table) override;
   Result<std::vector<AuditRow>> audit(Version since, Version until, std::size_t limit) override;
+  Result<std::string> export_name();
 
  private:
   using Ticket = postgres::Connection::Ticket;
@@ -355,7 +356,19 @@ Result<std::vector<AuditRow>> PostgresSnapshot::audit(Version since, Version unt
   return rows;
 }
 
+Result<std::string> PostgresSnapshot::export_name() {
+  const auto rows = connection_.query("SELECT pg_export_snapshot()");
+  if (!rows) return tl::unexpected(rows.error());
+  return std::string(rows->text(0, 0));
+}
+
 }  // namespace
+
+Result<std::string> export_snapshot(Snapshot& snapshot) {
+  auto* own = dynamic_cast<PostgresSnapshot*>(&snapshot);
+  if (own == nullptr) return failure(ErrorCode::internal, "the snapshot is another storage's");
+  return own->export_name();
+}
 
 Result<std::unique_ptr<Snapshot>> open_snapshot(std::shared_ptr<const Catalog> catalog,
                                                 const std::shared_ptr<postgres::Pool>& pool, const Position& settled) {
@@ -364,6 +377,9 @@ Result<std::unique_ptr<Snapshot>> open_snapshot(std::shared_ptr<const Catalog> c
     if (!lease) return tl::unexpected(lease.error());
     postgres::Connection& connection = **lease;
     connection.queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+    // Before the snapshot is taken: a table that is truncated or rewritten afterwards would be empty for a snapshot
+    // from before, whose removals do not tell of it.
+    if (!catalog->sql.hold_tables.empty()) connection.queue(catalog->sql.hold_tables);
     if (!connection.transaction_settings().empty()) connection.queue(connection.transaction_settings());
     const auto ticket = connection.queue(kTakeSnapshotSql);
     if (auto finished = connection.finish(); !finished) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "postgres/pool.hpp"
 #include "storage/postgres/reads.hpp"
@@ -12,6 +13,10 @@ namespace nizhal::storage::pg {
 /// `settled` was read before: what it calls settled is in the snapshot.
 Result<std::unique_ptr<Snapshot>> open_snapshot(std::shared_ptr<const Catalog> catalog,
                                                 const std::shared_ptr<postgres::Pool>& pool, const Position& settled);
+
+/// The name by which other transactions of the database can look at the same snapshot, for as long as it is held: SET
+/// TRANSACTION SNAPSHOT. internal: it is no snapshot of this storage.
+Result<std::string> export_snapshot(Snapshot& snapshot);
 
 /// The statement that takes the snapshot: pruned_through and the sequence's last value. It also takes away from the
 /// planner what would read more than a page carries.

@@ -200,8 +200,10 @@ DomainSql::DomainSql(const CompiledDomain& domain, std::string_view schema) {
       append_json_string(name, column.name);
       sql.names.push_back(name + ":");
     }
+    if (!buckets.empty()) hold_tables += (hold_tables.empty() ? "LOCK TABLE " : ", ") + sql.name;
     tables.push_back(std::move(sql));
   }
+  if (!hold_tables.empty()) hold_tables += " IN ACCESS SHARE MODE";
 }
 
 void append_stored_row_json(std::string& out, const TableSql& sql, const TableDef& table, const postgres::Rows& rows,

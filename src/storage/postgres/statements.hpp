@@ -66,6 +66,8 @@ struct DomainSql {
   std::vector<std::string> grant_ids;               // by definition; empty for static ones
   std::vector<std::vector<std::size_t>> tables_of;  // by definition: its tables, each once
   std::vector<TableSql> tables;
+  /// Keeps TRUNCATE and what rewrites tables off the delivered ones until the transaction ends; empty: there are none.
+  std::string hold_tables;
 };
 
 /// The row at `row` of the answer, from `first_column` on in declared order, as append_row_json writes it.
