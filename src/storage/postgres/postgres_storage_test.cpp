@@ -256,8 +256,9 @@ TEST_F(PostgresStorageTest, AScriptIsOneTransactionThatItCannotEnd) {
 TEST_F(PostgresStorageTest, InterruptingEndsWhatRunsAndWhatComes) {
   OtherProgram holder(db.url);
   holder.run("BEGIN; LOCK TABLE notes IN ACCESS EXCLUSIVE MODE");
-  auto reading = std::async(std::launch::async, [&] {
-    const auto snapshot = db.storage->snapshot();
+  auto reading = std::async(std::launch::async, [&]() -> Result<std::vector<EncodedRow>> {
+    const auto snapshot = db.storage->snapshot();  // which holds the tables
+    if (!snapshot) return tl::unexpected(snapshot.error());
     const std::vector<CoveredBucket> covered{{db.bucket("o1"), Version{0}}};
     LiveQuery query;
     query.buckets = &covered;
