@@ -17,7 +17,6 @@
 
 #include "base/environment.hpp"
 #include "base/json.hpp"
-#include "base/test_temp_dir.hpp"
 #include "domain/compiled_domain.hpp"
 #include "domain/hlc.hpp"
 #include "domain/value_json.hpp"
