@@ -224,6 +224,17 @@ class HttpConnection : public Connection, public std::enable_shared_from_this<Ht
       return respond(guarded(loop_.log, [&] { return loop_.service.handle(*request); }));
 
     auto abandoned = begin_handling();
+    const bool deferred = guarded_defer(*request, [self = shared_from_this(), request, abandoned](auto response) {
+      asio::post(self->loop_.io, [self, request, abandoned, response = std::move(response)]() mutable {
+        if (!response) return self->handle(std::move(request), std::move(abandoned));
+        if (!abandoned->exchange(true)) self->respond(*std::move(response));
+      });
+    });
+    if (!deferred) handle(std::move(request), std::move(abandoned));
+  }
+
+  void handle(std::shared_ptr<protocol::HttpRequest> request, std::shared_ptr<std::atomic<bool>> abandoned) {
+    if (abandoned->load()) return;
     const bool posted = loop_.workers.try_post([self = shared_from_this(), request, abandoned] {
       if (abandoned->load()) return;  // answered already, so not worth the work
       auto response = guarded(self->loop_.log, [&] { return self->loop_.service.handle(*request); });
@@ -246,6 +257,15 @@ class HttpConnection : public Connection, public std::enable_shared_from_this<Ht
       });
     });
     if (!posted) refuse_overload(*abandoned);
+  }
+
+  bool guarded_defer(const protocol::HttpRequest& request,
+                     std::function<void(std::optional<protocol::HttpResponse>)> answer) {
+    try {
+      return loop_.service.try_defer(request, std::move(answer));
+    } catch (...) {
+      return false;
+    }
   }
 
   bool guarded_is_immediate(const protocol::HttpRequest& request) {

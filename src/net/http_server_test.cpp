@@ -67,6 +67,51 @@ TEST(HttpServer, ARequestReachesTheServiceDecoded) {
   EXPECT_EQ(request->peer, "127.0.0.1");
 }
 
+TEST(HttpServer, ADeferredRequestIsAnsweredLaterOrHandledAsAnyOther) {
+  FakeService service;
+  Mailbox<FakeService::Later> waiting;
+  service.defer = [&](const auto& request, FakeService::Later later) {
+    if (request.path != "/later") return false;
+    waiting.put(std::move(later));
+    return true;
+  };
+  TestServer server(service);
+  RawSocket first(server.port()), second(server.port()), third(server.port());
+  first.send(post("1", "/later"));
+  const auto first_waits = waiting.take();
+  second.send(post("2", "/later"));
+  const auto second_waits = waiting.take();
+  ASSERT_TRUE(first_waits && second_waits);
+  third.send(post("3"));
+  EXPECT_EQ(body_of(third.read_response()), "3") << "those that wait hold nobody up";
+  (*second_waits)(text_response(200, "told later"));
+  EXPECT_EQ(body_of(second.read_response()), "told later");
+  (*first_waits)(std::nullopt);
+  EXPECT_EQ(body_of(first.read_response()), "1");
+  first.send(post("4"));
+  EXPECT_EQ(body_of(first.read_response()), "4");
+}
+
+TEST(HttpServer, ADeferredRequestWhoseAnswerNeverComesIsAnsweredBusy) {
+  FakeService service;
+  Mailbox<FakeService::Later> waiting;
+  service.defer = [&](const auto& request, FakeService::Later later) {
+    if (request.path != "/later") return false;
+    waiting.put(std::move(later));
+    return true;
+  };
+  TestServer server(service, {.http = {.answer_timeout = milliseconds(50)}});
+  RawSocket socket(server.port());
+  socket.send(post("x", "/later"));
+  EXPECT_TRUE(has_status(socket.read_response(), 503));
+  const auto late = waiting.take();
+  ASSERT_TRUE(late);
+  (*late)(text_response(200, "too late"));
+  (*late)(std::nullopt);
+  socket.send(post("next"));
+  EXPECT_EQ(body_of(socket.read_response()), "next");
+}
+
 TEST(HttpServer, ChunkedBodiesAreJoined) {
   FakeService service;
   TestServer server(service);

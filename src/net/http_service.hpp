@@ -1,7 +1,9 @@
 // What a server of sockets serves: the door between the transports and the server core, or a test's stand-in.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include <nizhal/result.hpp>
@@ -30,6 +32,12 @@ class HttpService {
   virtual bool is_immediate(const protocol::HttpRequest& request) const = 0;
   /// A body above the limit comes as any text above the limit, so that the service's own order of checks decides.
   virtual protocol::HttpResponse handle(const protocol::HttpRequest& request) = 0;
+  /// Called first, on an I/O thread; must not block. True: `answer` is called once, on any thread; with nothing, the
+  /// request goes to `handle`. False: to `handle` at once.
+  virtual bool try_defer(const protocol::HttpRequest& /*request*/,
+                         std::function<void(std::optional<protocol::HttpResponse>)> /*answer*/) {
+    return false;
+  }
   virtual tl::expected<std::shared_ptr<StreamHandler>, protocol::HttpResponse> authorize_stream(
       const protocol::HttpRequest& request) = 0;
 };

@@ -114,6 +114,8 @@ class FakeService : public HttpService {
   std::function<protocol::HttpResponse(const protocol::HttpRequest&)> answer = [](const auto& request) {
     return text_response(200, request.body);
   };
+  using Later = std::function<void(std::optional<protocol::HttpResponse>)>;
+  std::function<bool(const protocol::HttpRequest&, Later)> defer = [](const auto&, Later) { return false; };
   std::function<bool(const protocol::HttpRequest&)> may_stream = [](const auto&) { return true; };
   std::function<void()> on_opened = [] {};
   std::function<void(std::string_view)> on_frame = [](std::string_view) {};
@@ -124,6 +126,9 @@ class FakeService : public HttpService {
 
   bool is_immediate(const protocol::HttpRequest& request) const override { return immediate(request); }
   protocol::HttpResponse handle(const protocol::HttpRequest& request) override { return answer(request); }
+  bool try_defer(const protocol::HttpRequest& request, Later later) override {
+    return defer(request, std::move(later));
+  }
   tl::expected<std::shared_ptr<StreamHandler>, protocol::HttpResponse> authorize_stream(
       const protocol::HttpRequest& request) override {
     if (!may_stream(request)) return tl::unexpected(text_response(401, "no"));

@@ -41,6 +41,10 @@ class CoreService : public net::HttpService {
 
   bool is_immediate(const protocol::HttpRequest& request) const override { return sync_.is_immediate(request); }
   protocol::HttpResponse handle(const protocol::HttpRequest& request) override { return sync_.handle(request); }
+  bool try_defer(const protocol::HttpRequest& request,
+                 std::function<void(std::optional<protocol::HttpResponse>)> answer) override {
+    return sync_.try_defer(request, std::move(answer));
+  }
   tl::expected<std::shared_ptr<net::StreamHandler>, protocol::HttpResponse> authorize_stream(
       const protocol::HttpRequest& request) override {
     auto ticket = sync_.authorize_stream(request);

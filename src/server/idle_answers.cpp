@@ -61,6 +61,11 @@ std::optional<ClientProgress> IdleAnswers::find(const storage::Position& now, co
   return client;
 }
 
+bool IdleAnswers::knows(const PullQuestion& question) {
+  const std::lock_guard lock(mutex_);
+  return young_.contains(question) || old_.contains(question);
+}
+
 void IdleAnswers::add(const storage::Position& position, const PullQuestion& question, ClientProgress client) {
   if (generation_max_ == 0 || !is_exact(position)) return;
   const std::lock_guard lock(mutex_);

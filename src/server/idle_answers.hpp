@@ -49,6 +49,8 @@ class IdleAnswers {
 
   /// `now` was read after the question came. Nothing: look at the tables.
   std::optional<ClientProgress> find(const storage::Position& now, const PullQuestion& question);
+  /// Whether find() may answer it, should nothing have happened.
+  bool knows(const PullQuestion& question);
   /// The question's next answer is idle, as seen in a snapshot at `position`; ignored when that is not exact, or behind
   /// what is known already.
   void add(const storage::Position& position, const PullQuestion& question, ClientProgress client);

@@ -8,13 +8,14 @@
 namespace nizhal::server {
 
 struct Limits {
-  std::size_t body_bytes_max = 1 << 20;    // 413 beyond; protects memory
-  std::size_t pull_limit_default = 1'000;  // rows; a page that decodes in some milliseconds on a phone
-  std::size_t pull_limit_max = 10'000;     // rows; bounds what one request holds in memory
-  std::size_t idle_answers_max = 100'000;  // remembered, some 150 bytes each: devices of an instance; 0: off
-  std::size_t mutations_max = 1'000;       // per push: one transaction must stay short
-  std::size_t dependencies_max = 10'000;   // per push, all mutations together: each is looked up
-  std::size_t batch_mutations = 100;       // mutations that share one database transaction
+  std::size_t body_bytes_max = 1 << 20;         // 413 beyond; protects memory
+  std::size_t pull_limit_default = 1'000;       // rows; a page that decodes in some milliseconds on a phone
+  std::size_t pull_limit_max = 10'000;          // rows; bounds what one request holds in memory
+  std::size_t idle_answers_max = 100'000;       // remembered, some 150 bytes each: devices of an instance; 0: off
+  std::size_t idle_pulls_waiting_max = 20'000;  // for one look at the position; more go the usual way
+  std::size_t mutations_max = 1'000;            // per push: one transaction must stay short
+  std::size_t dependencies_max = 10'000;        // per push, all mutations together: each is looked up
+  std::size_t batch_mutations = 100;            // mutations that share one database transaction
   int attempts_max =
       10;  // of a batch that met a transient failure, before 503; conflicts cost little, lock waits use up the budget
   std::chrono::milliseconds retry_budget{4'000};      // no attempt after a failure begins later

@@ -240,23 +240,30 @@ PullHandler::PullHandler(std::shared_ptr<const CompiledDomain> domain, storage::
       limit_max_(std::max<std::size_t>(1, limits.pull_limit_max)),
       idle_answers_(limits.idle_answers_max) {}
 
-/// The page of a device that has everything: its own cursor, and nothing else that is new.
-std::string PullHandler::idle_page(const protocol::PullRequest& request, const storage::Position& position,
-                                   const ClientProgress& client) {
+std::optional<PullQuestion> PullHandler::idle_question(const Actor& actor, const protocol::PullRequest& request) {
+  if (request.cursor.empty()) return std::nullopt;
+  const PullQuestion question = pull_question(actor, request, request.cursor);
+  return idle_answers_.knows(question) ? std::optional(question) : std::nullopt;
+}
+
+/// The device has everything: its own cursor, and nothing else that is new.
+std::optional<std::string> PullHandler::idle_page(const storage::Position& now, const PullQuestion& question,
+                                                  const protocol::PullRequest& request) {
+  const auto client = idle_answers_.find(now, question);
+  if (!client) return std::nullopt;
   protocol::PageWriter::Tail tail;
   tail.cursor = request.cursor;
-  tail.epoch = position.epoch;
+  tail.epoch = now.epoch;
   tail.server_time = clock_.now();
-  add_progress(tail, client);
+  add_progress(tail, *client);
   return protocol::PageWriter().finish(tail);
 }
 
 Result<std::string> PullHandler::handle(const Actor& actor, const protocol::PullRequest& request) {
   const auto now = storage_.position();
   if (!now) return tl::unexpected(now.error());
-  if (!request.cursor.empty()) {
-    if (const auto client = idle_answers_.find(*now, pull_question(actor, request, request.cursor)))
-      return idle_page(request, *now, *client);
+  if (const auto question = idle_question(actor, request)) {
+    if (auto page = idle_page(*now, *question, request)) return *std::move(page);
   }
 
   auto opened = storage_.open_snapshot(*now);

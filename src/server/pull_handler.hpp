@@ -7,6 +7,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <nizhal/actor.hpp>
@@ -30,10 +31,13 @@ class PullHandler {
   /// Thread-safe; blocks on storage only.
   Result<std::string> handle(const Actor& actor, const protocol::PullRequest& request);
 
- private:
-  std::string idle_page(const protocol::PullRequest& request, const storage::Position& position,
-                        const ClientProgress& client);
+  /// The question of a pull that is told nothing new, should nothing have happened since; needs no storage.
+  std::optional<PullQuestion> idle_question(const Actor& actor, const protocol::PullRequest& request);
+  /// Its page, with a position that was read after the request came. Nothing: handle() it.
+  std::optional<std::string> idle_page(const storage::Position& now, const PullQuestion& question,
+                                       const protocol::PullRequest& request);
 
+ private:
   std::shared_ptr<const CompiledDomain> domain_;
   storage::Storage& storage_;
   Clock& clock_;

@@ -16,6 +16,7 @@
 #include "server/admin.hpp"
 #include "server/answers.hpp"
 #include "server/counters.hpp"
+#include "server/idle_pulls.hpp"
 #include "server/poker.hpp"
 #include "server/pull_handler.hpp"
 #include "server/push_handler.hpp"
@@ -68,6 +69,12 @@ HttpResponse unauthorized(std::string_view why) {
   return response;
 }
 
+HttpResponse rate_limited(std::chrono::seconds wait) {
+  auto response = error_response(429, "rate_limited", "too many requests; wait a little");
+  response.headers["retry-after"] = std::to_string(wait.count());
+  return response;
+}
+
 HttpResponse not_found() { return error_response(404, "not_found", "there is nothing at this path"); }
 
 }  // namespace
@@ -85,6 +92,9 @@ struct ServerSync::State {
         rate_limiter(outside.clock, limits.requests_per_second, limits.request_burst, limits.rate_limited_actors_max),
         poker(std::make_shared<Poker>(outside.storage, outside.clock, limits, outside.log)),
         pull_handler(domain, outside.storage, outside.clock, limits),
+        idle_pulls(std::make_shared<IdlePulls>(
+            outside.storage, outside.executor, limits.idle_pulls_waiting_max,
+            [this](const Result<storage::Position>& now, const IdlePull& pull) { return idle_answer(now, pull); })),
         push_handler(domain, outside.storage, outside.clock, limits, outside.log, counters,
                      [this](const CommitEffects& effects) { committed(effects); }),
         admin(outside.storage, limits, outside.log, counters) {
@@ -117,6 +127,7 @@ struct ServerSync::State {
 
   HttpResponse route(const HttpRequest& request);
   HttpResponse pull(const Actor& actor, const HttpRequest& request);
+  std::optional<HttpResponse> idle_answer(const Result<storage::Position>& now, const IdlePull& pull);
   HttpResponse push(const Actor& actor, const HttpRequest& request);
   HttpResponse administer(Endpoint endpoint, const HttpRequest& request);
   HttpResponse readiness();
@@ -132,6 +143,7 @@ struct ServerSync::State {
   RateLimiter rate_limiter;
   const std::shared_ptr<Poker> poker;
   PullHandler pull_handler;
+  const std::shared_ptr<IdlePulls> idle_pulls;
   PushHandler push_handler;
   Admin admin;
   std::mutex minimum_mutex;
@@ -144,11 +156,7 @@ tl::expected<Credential, HttpResponse> ServerSync::State::admit(const HttpReques
   if (request.body.size() > limits.body_bytes_max)
     return tl::unexpected(error_response(
         413, "too_large", fmt::format("the body is larger than {} bytes; send less at once", limits.body_bytes_max)));
-  if (const auto wait = rate_limiter.admit(credential->actor)) {
-    auto response = error_response(429, "rate_limited", "too many requests; wait a little");
-    response.headers["retry-after"] = std::to_string(wait->count());
-    return tl::unexpected(std::move(response));
-  }
+  if (const auto wait = rate_limiter.admit(credential->actor)) return tl::unexpected(rate_limited(*wait));
   return std::move(*credential);
 }
 
@@ -160,6 +168,17 @@ HttpResponse ServerSync::State::pull(const Actor& actor, const HttpRequest& requ
   if (page) return json_response(200, std::move(*page));
   if (page.error().code == ErrorCode::bad_request) return error_response(400, "bad_request", page.error().message);
   return storage_failure(page.error(), "pull", limits, outside.log);
+}
+
+/// As State::pull does it, for a pull that was authenticated and waits no longer. What is handled as any other is
+/// counted, and weighed against the rate limit, there.
+std::optional<HttpResponse> ServerSync::State::idle_answer(const Result<storage::Position>& now, const IdlePull& pull) {
+  if (!now) return std::nullopt;
+  auto page = pull_handler.idle_page(*now, pull.question, pull.request);
+  if (!page) return std::nullopt;
+  if (const auto wait = rate_limiter.admit(pull.actor)) return rate_limited(*wait);
+  ++counters.pulls;
+  return json_response(200, *std::move(page));
 }
 
 HttpResponse ServerSync::State::push(const Actor& actor, const HttpRequest& request) {
@@ -251,6 +270,26 @@ bool ServerSync::is_immediate(const HttpRequest& request) const {
   if (!route || request.method != route->method) return true;
   return route->endpoint == Endpoint::contract || route->endpoint == Endpoint::health ||
          route->endpoint == Endpoint::stream;
+}
+
+bool ServerSync::try_defer(const HttpRequest& request, std::function<void(std::optional<HttpResponse>)> answer) {
+  State& state = *state_;
+  if (request.path != protocol::kPullPath || request.method != "POST" ||
+      request.body.size() > state.limits.body_bytes_max)
+    return false;
+  try {
+    // Whatever is wrong is told where any request is handled.
+    auto credential = state.outside.authenticator.authenticate(bearer(request), state.outside.clock.now());
+    if (!credential) return false;
+    auto decoded = protocol::decode_pull_request(request.body);
+    if (!decoded) return false;
+    const auto question = state.pull_handler.idle_question(credential->actor, *decoded);
+    if (!question) return false;
+    return state.idle_pulls->try_add({std::move(credential->actor), *std::move(decoded), *question, std::move(answer)});
+  } catch (const std::exception& error) {
+    state.outside.log.error("pull", fmt::format("a pull could not wait with others: {}", error.what()));
+    return false;
+  }
 }
 
 tl::expected<std::shared_ptr<ServerSync::StreamTicket>, HttpResponse> ServerSync::authorize_stream(

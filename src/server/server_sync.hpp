@@ -42,6 +42,12 @@ class ServerSync {
   /// True for what is answered from memory (healthz, contract): need not wait for a worker.
   bool is_immediate(const protocol::HttpRequest& request) const;
 
+  /// A pull that is probably told nothing new waits for that together with others, and holds no thread. True: `answer`
+  /// is called once, on a thread of the executor; with nothing, the request is to be handled as any other. False: it is
+  /// to be handled at once, and `answer` is never called. Thread-safe; never blocks, never throws.
+  bool try_defer(const protocol::HttpRequest& request,
+                 std::function<void(std::optional<protocol::HttpResponse>)> answer);
+
   /// Checks a request for /sync/stream: an answer to send instead of the upgrade (401, 403, …), or nothing.
   struct StreamTicket;
   tl::expected<std::shared_ptr<StreamTicket>, protocol::HttpResponse> authorize_stream(

@@ -114,13 +114,17 @@ class FaultyStorage : public storage::Storage {
   explicit FaultyStorage(std::unique_ptr<storage::Storage> inner) : inner_(std::move(inner)) {}
   FaultPlan plan;
   std::function<void(storage::ChangeMark&)> alter_mark;  // what another storage would have told
-  std::size_t writes = 0, snapshots = 0;
+  std::size_t writes = 0, snapshots = 0, positions = 0;
   std::vector<storage::WriteMode> modes;         // of the writes
   storage::PushIntent intent;                    // of the last write
   std::optional<storage::WriteMode> retry_mode;  // what a transaction asks for after a failure
 
   Result<storage::ProvisionReport> provision() override { return inner_->provision(); }
-  Result<storage::Position> position() override { return inner_->position(); }
+  Result<storage::Position> position() override {
+    ++positions;
+    if (const auto code = ask("position")) return tl::unexpected(planned_error(*code));
+    return inner_->position();
+  }
   Result<std::unique_ptr<storage::Snapshot>> open_snapshot(const std::optional<storage::Position>& settled) override {
     ++snapshots;
     if (const auto code = ask("snapshot")) return tl::unexpected(planned_error(*code));
