@@ -1,5 +1,6 @@
 #include "storage/postgres/reads.hpp"
 
+#include <algorithm>
 #include <limits>
 
 namespace nizhal::storage::pg {
@@ -10,6 +11,12 @@ postgres::Connection::Ticket Query::queue(postgres::Connection& connection) cons
 
 Result<postgres::Rows> Query::run(postgres::Connection& connection) const {
   return connection.query(sql, postgres::parameters_of(parameters));
+}
+
+bool has_memberships(const CompiledDomain& domain) {
+  const auto& definitions = domain.definitions();
+  return !std::all_of(definitions.begin(), definitions.end(),
+                      [](const BucketDefinition& definition) { return definition.is_static(); });
 }
 
 Query grants_query(const Catalog& catalog, const Actor& actor, Lock lock) {

@@ -32,6 +32,8 @@ struct Query {
   Result<postgres::Rows> run(postgres::Connection& connection) const;
 };
 
+/// True when actors have buckets by membership; else the database knows nothing about their grants.
+bool has_memberships(const CompiledDomain& domain);
 enum class Lock { none, for_key_share };
 /// The actor's grants by membership. Their rows, and with the actor all grants, static ones first by definition.
 Query grants_query(const Catalog& catalog, const Actor& actor, Lock lock = Lock::none);

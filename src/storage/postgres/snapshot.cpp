@@ -96,6 +96,7 @@ class PostgresSnapshot : public Snapshot {
 };
 
 Result<std::vector<Grant>> PostgresSnapshot::grants(const Actor& actor) {
+  if (!has_memberships(domain_)) return grants_from(*catalog_, actor, postgres::Rows());
   const auto rows = grants_query(*catalog_, actor).run(connection_);
   if (!rows) return tl::unexpected(rows.error());
   return grants_from(*catalog_, actor, *rows);
