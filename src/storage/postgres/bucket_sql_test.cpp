@@ -128,7 +128,7 @@ void compare_buckets(const testing::DatabaseOptions& options, bool narrow, std::
   std::string columns;
   for (std::size_t i = 0; i < table.columns.size(); ++i)
     columns += (i > 0 ? ", " : "") + quote_identifier(table.columns[i].name) + " " +
-               (narrow ? types[i] : type_name(table.columns[i].type));
+               (narrow ? types[i] : postgres_type(table.columns[i].type));
   other.run("CREATE TABLE things (" + columns + ")");
   SeededRandom random(seed);
   const auto pool = pools(narrow);

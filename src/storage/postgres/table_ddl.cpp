@@ -12,33 +12,8 @@
 namespace nizhal::storage::postgres_schema {
 
 const char* type_sql(ColumnType type) {
-  switch (type) {
-    case ColumnType::text:
-      return "text";
-    case ColumnType::uuid:
-      return "uuid";
-    case ColumnType::integer:
-      return "integer";
-    case ColumnType::bigint:
-      return "bigint";
-    case ColumnType::boolean:
-      return "boolean";
-    case ColumnType::real:
-      return "double precision";
-    case ColumnType::numeric:
-      return "numeric";
-    case ColumnType::timestamp:
-      return "timestamp with time zone";
-    case ColumnType::date:
-      return "date";
-    case ColumnType::json:
-      return "jsonb";
-    case ColumnType::blob:
-    case ColumnType::crdt_text:
-    case ColumnType::crdt_map:
-      return "bytea";
-  }
-  return "text";
+  // As the catalogs' format_type() says it.
+  return type == ColumnType::timestamp ? "timestamp with time zone" : postgres_type(type);
 }
 
 std::string constant_sql(ColumnType type, const Value& value) {

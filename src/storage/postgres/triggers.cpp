@@ -6,6 +6,7 @@
 
 #include "base/bytes.hpp"
 #include "query/to_sql.hpp"
+#include "storage/bucket_entries.hpp"
 #include "storage/grant_definition.hpp"
 #include "storage/postgres/bucket_sql.hpp"
 #include "storage/postgres/engine_schema.hpp"
@@ -15,27 +16,6 @@ namespace {
 
 // pg_trigger.tgtype: bits of src/include/catalog/pg_trigger.h.
 constexpr int kRow = 1, kBefore = 2, kInsert = 4, kDelete = 8, kUpdate = 16, kTruncate = 32;
-
-/// A table's place in one definition.
-struct Entry {
-  std::size_t definition = 0;
-  const BucketTable* table = nullptr;
-};
-
-std::vector<Entry> entries_of(const CompiledDomain& domain, std::size_t table) {
-  std::vector<Entry> entries;
-  for (std::size_t d = 0; d < domain.definitions().size(); ++d)
-    for (const BucketTable& entry : domain.definitions()[d].tables)
-      if (entry.table == table) entries.push_back({d, &entry});
-  return entries;
-}
-
-std::vector<std::size_t> granting_definitions(const CompiledDomain& domain, std::size_t table) {
-  std::vector<std::size_t> found;
-  for (std::size_t d = 0; d < domain.definitions().size(); ++d)
-    if (domain.definitions()[d].membership_table == domain.table(table).name) found.push_back(d);
-  return found;
-}
 
 std::string function_name(std::string_view verb, std::string_view table) {
   return bounded_name(fmt::format("{}_{}", verb, table));
@@ -63,7 +43,7 @@ class BodyWriter {
     std::string body = fmt::format("BEGIN\n  IF {} THEN RETURN NULL; END IF;\n", nothing_of_ours_changed());
     for (std::size_t i = 0; i < entries_.size(); ++i) {
       std::string stays;
-      for (const Entry& other : entries_) {
+      for (const BucketEntry& other : entries_) {
         if (other.definition != entries_[i].definition) continue;
         stays += fmt::format("{}({} AND {} = {})", stays.empty() ? "" : " OR ", in_bucket(other, "NEW"),
                              bucket_key(other, "NEW"), bucket_key(entries_[i], "OLD"));
@@ -144,7 +124,7 @@ class BodyWriter {
     const auto add = [&names](const std::string& name) {
       if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
     };
-    for (const Entry& entry : entries_) {
+    for (const BucketEntry& entry : entries_) {
       for (const std::string& name : entry.table->parameter_columns) add(name);
       for (const Condition& condition : entry.table->conditions) add(condition.column);
     }
@@ -187,10 +167,10 @@ class BodyWriter {
   std::string definition_id(std::size_t definition) const {
     return text_literal(grant_definition_id(domain_, definition));
   }
-  std::string in_bucket(const Entry& entry, std::string_view row) const {
+  std::string in_bucket(const BucketEntry& entry, std::string_view row) const {
     return in_bucket_sql(domain_, entry.definition, *entry.table, row);
   }
-  std::string bucket_key(const Entry& entry, std::string_view row) const {
+  std::string bucket_key(const BucketEntry& entry, std::string_view row) const {
     return bucket_key_sql(domain_, entry.definition, *entry.table, row);
   }
   /// A row may be in one bucket through several rules; one removal is enough.
@@ -206,7 +186,7 @@ class BodyWriter {
 
   const CompiledDomain& domain_;
   const TableDef& table_;
-  std::vector<Entry> entries_;
+  std::vector<BucketEntry> entries_;
   std::vector<std::size_t> grants_;
 };
 
@@ -319,7 +299,7 @@ std::string backfill_index_name(const TableDef& table, const BucketTable& entry)
 std::vector<TableIndex> indexes_of(const CompiledDomain& domain, std::size_t table_index) {
   const TableDef& table = domain.table(table_index);
   std::vector<TableIndex> indexes;
-  for (const Entry& entry : entries_of(domain, table_index)) {
+  for (const BucketEntry& entry : entries_of(domain, table_index)) {
     add_once(indexes, make_index(live_index_name(table, *entry.table), table, *entry.table, true));
     std::string backfill = backfill_index_name(table, *entry.table);
     if (!backfill.empty()) add_once(indexes, make_index(std::move(backfill), table, *entry.table, false));

@@ -9,7 +9,6 @@
 #include "base/ids.hpp"
 #include "base/json.hpp"
 #include "domain/value_json.hpp"
-#include "query/to_sql.hpp"
 
 namespace nizhal::storage {
 namespace {
@@ -236,8 +235,6 @@ std::string with_year(std::string text) {
 }
 
 }  // namespace
-
-const char* type_name(ColumnType type) { return postgres_type(type); }
 
 std::optional<std::string> parameter_text(ColumnType type, const Value& value) {
   if (const auto* boolean = std::get_if<bool>(&value)) return *boolean ? "true" : "false";

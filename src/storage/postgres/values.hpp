@@ -13,9 +13,6 @@
 
 namespace nizhal::storage {
 
-/// The column's type in DDL: "text", "uuid", "bigint", "timestamptz", "jsonb", "bytea", …
-const char* type_name(ColumnType type);
-
 /// The parameter for a column of that type; nothing is NULL. A text must hold no NUL character.
 std::optional<std::string> parameter_text(ColumnType type, const Value& value);
 

@@ -4,6 +4,7 @@
 
 #include "base/bytes.hpp"
 #include "query/to_sql.hpp"
+#include "storage/bucket_entries.hpp"
 
 namespace nizhal::storage {
 namespace {
@@ -89,23 +90,6 @@ std::string unambiguous_sql(const CompiledDomain& domain, std::size_t definition
     text += fmt::format(" AND substr({}, 1, {}) <> {}", key, count_code_points(other.prefix), literal);
   }
   return text;
-}
-
-std::vector<std::string> claim_columns(const BucketDefinition& definition) {
-  std::vector<std::string> columns;
-  for (const MembershipFilter& filter : definition.membership_filters)
-    if (!filter.claim.empty()) columns.push_back(filter.column);
-  return columns;
-}
-
-std::vector<std::string> membership_columns(const BucketDefinition& definition) {
-  std::vector<std::string> columns;
-  for (const ParameterDef& parameter : definition.parameters) columns.push_back(parameter.membership_column);
-  return columns;
-}
-
-const TableDef& membership_table(const CompiledDomain& domain, const BucketDefinition& definition) {
-  return *domain.domain().find_table(definition.membership_table);
 }
 
 }  // namespace

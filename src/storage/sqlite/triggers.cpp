@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "query/to_sql.hpp"
+#include "storage/bucket_entries.hpp"
 #include "storage/grant_definition.hpp"
 #include "storage/sqlite/bucket_sql.hpp"
 #include "storage/sqlite/engine_tables.hpp"
@@ -19,27 +20,6 @@ constexpr const char* kTakeVersion = "  UPDATE nizhal_state SET version = versio
 constexpr const char* kAtMicroseconds =
     "CASE s.writing WHEN 0 THEN CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER) ELSE s.now_us END";
 
-/// A table's place in one definition.
-struct Entry {
-  std::size_t definition = 0;
-  const BucketTable* table = nullptr;
-};
-
-std::vector<Entry> entries_of(const CompiledDomain& domain, std::size_t table) {
-  std::vector<Entry> entries;
-  for (std::size_t d = 0; d < domain.definitions().size(); ++d)
-    for (const BucketTable& entry : domain.definitions()[d].tables)
-      if (entry.table == table) entries.push_back({d, &entry});
-  return entries;
-}
-
-std::vector<std::size_t> grant_definitions_of(const CompiledDomain& domain, std::size_t table) {
-  std::vector<std::size_t> found;
-  for (std::size_t d = 0; d < domain.definitions().size(); ++d)
-    if (domain.definitions()[d].membership_table == domain.table(table).name) found.push_back(d);
-  return found;
-}
-
 class TriggerWriter {
  public:
   TriggerWriter(const CompiledDomain& domain, std::size_t table,
@@ -49,7 +29,7 @@ class TriggerWriter {
         name_(quote_identifier(table_.name)),
         delivered_(domain.is_delivered(table)),
         entries_(entries_of(domain, table)),
-        grants_(grant_definitions_of(domain, table)),
+        grants_(granting_definitions(domain, table)),
         unique_keys_(unique_keys) {}
 
   std::vector<SchemaObject> all() const {
@@ -120,7 +100,7 @@ class TriggerWriter {
     std::string body = kTakeVersion + stamp();
     for (std::size_t i = 0; i < entries_.size(); ++i) {
       std::string stays;
-      for (const Entry& other : entries_) {
+      for (const BucketEntry& other : entries_) {
         if (other.definition != entries_[i].definition) continue;
         stays += fmt::format("{}({} AND {} = {})", stays.empty() ? "" : " OR ", in_bucket(other, "NEW"),
                              bucket_key(other, "NEW"), bucket_key(entries_[i], "OLD"));
@@ -201,10 +181,10 @@ class TriggerWriter {
   std::string definition_id(std::size_t definition) const {
     return quote_text(grant_definition_id(domain_, definition));
   }
-  std::string in_bucket(const Entry& entry, std::string_view row) const {
+  std::string in_bucket(const BucketEntry& entry, std::string_view row) const {
     return in_bucket_sql(domain_, entry.definition, *entry.table, row);
   }
-  std::string bucket_key(const Entry& entry, std::string_view row) const {
+  std::string bucket_key(const BucketEntry& entry, std::string_view row) const {
     return bucket_key_sql(domain_, entry.definition, *entry.table, row);
   }
   /// A row may be in one bucket through several rules; one removal is enough.
@@ -231,7 +211,7 @@ class TriggerWriter {
   const TableDef& table_;
   std::string name_;
   bool delivered_;
-  std::vector<Entry> entries_;
+  std::vector<BucketEntry> entries_;
   std::vector<std::size_t> grants_;
   const std::vector<std::vector<std::string>>& unique_keys_;
 };
@@ -280,7 +260,7 @@ std::string backfill_index_name(const TableDef& table, const BucketTable& entry)
 std::vector<SchemaObject> indexes_of(const CompiledDomain& domain, std::size_t table_index) {
   const TableDef& table = domain.table(table_index);
   std::vector<SchemaObject> objects;
-  for (const Entry& entry : entries_of(domain, table_index)) {
+  for (const BucketEntry& entry : entries_of(domain, table_index)) {
     std::vector<std::string> columns = entry.table->parameter_columns;
     columns.push_back(kVersionColumn);
     if (!holds_key(table, *entry.table)) columns.push_back(table.key);
@@ -291,7 +271,7 @@ std::vector<SchemaObject> indexes_of(const CompiledDomain& domain, std::size_t t
     columns.push_back(table.key);
     add_once(objects, column_index(backfill, table, columns));
   }
-  for (const std::size_t d : grant_definitions_of(domain, table_index)) {
+  for (const std::size_t d : granting_definitions(domain, table_index)) {
     std::string name = fmt::format("nizhal_grants:{}:{}", table.name, grant_definition_id(domain, d));
     std::string sql =
         fmt::format("CREATE INDEX {} ON {} ({}, {})", quote_identifier(name), quote_identifier(table.name),
