@@ -550,15 +550,15 @@ TEST_F(Pull, CursorsThatNobodyMadeGiveAResetAndNeverAnError) {
 TEST_F(Pull, AnothersCursorGivesNothingOfTheirs) {
   world.run("u2", "createTeam", "x", "theirs");
   world.run("u2", "addDoc", "d1", "theirs", "secret");
-  world.run("u1", "addNote", "n1");
+  world.run("u1", "addNote", "note-of-mine");
   const std::string theirs = world.pull("u2").string_of("cursor");
   world.run("u2", "setDoc", "d1", "", "more secret");
-  world.run("u2", "addDoc", "d2", "theirs", "secret too");
+  world.run("u2", "addDoc", "second-document", "theirs", "secret too");
   const Answer answer = world.pull("u1", R"({"cursor":")" + theirs + R"("})");
   EXPECT_EQ(answer.status, 200);
   EXPECT_EQ(answer.text.find("secret"), std::string::npos);
-  EXPECT_EQ(answer.text.find("d2"), std::string::npos);
-  EXPECT_NE(answer.text.find("n1"), std::string::npos);
+  EXPECT_EQ(answer.text.find("second-document"), std::string::npos);
+  EXPECT_NE(answer.text.find("note-of-mine"), std::string::npos);
 }
 
 TEST_F(Pull, StorageThatIsBusyIsToldSo) {
