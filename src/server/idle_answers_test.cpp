@@ -12,14 +12,15 @@
 #include "base/test_seed.hpp"
 #include "server/pull_handler.hpp"
 #include "server/test_world.hpp"
+#include "storage/test_forwarding.hpp"
 
 namespace nizhal::server::testing {
 namespace {
 
 /// What a storage with several writers may show: a snapshot that is newer than the position that was read before it.
-class LateSnapshotStorage : public storage::Storage {
+class LateSnapshotStorage : public storage::ForwardingStorage {
  public:
-  explicit LateSnapshotStorage(storage::Storage& inner) : inner_(inner) {}
+  using storage::ForwardingStorage::ForwardingStorage;
   /// Runs once, between the next position and its snapshot.
   std::function<void()> meanwhile;
   /// A version that is handed out and whose transaction is open, above all that is settled.
@@ -27,67 +28,32 @@ class LateSnapshotStorage : public storage::Storage {
   std::size_t snapshots = 0;
 
   Result<storage::Position> position() override {
-    auto position = inner_.position();
+    auto position = inner_->position();
     if (position && has_open_writer) position->last = Version{number(position->last) + 1};
     return position;
   }
   Result<std::unique_ptr<storage::Snapshot>> open_snapshot(const std::optional<storage::Position>& settled) override {
     ++snapshots;
     if (meanwhile) std::exchange(meanwhile, nullptr)();
-    auto opened = inner_.open_snapshot(settled);
+    auto opened = inner_->open_snapshot(settled);
     if (!opened) return opened;
     return std::make_unique<Late>(std::move(*opened), settled->horizon);
   }
 
-  Result<storage::ProvisionReport> provision() override { return inner_.provision(); }
-  Result<std::unique_ptr<storage::WriteTransaction>> begin_write(Timestamp now,
-                                                                 const storage::WriteOptions& options) override {
-    return inner_.begin_write(now, options);
-  }
-  Result<storage::ChangeMark> change_mark() override { return inner_.change_mark(); }
-  Result<storage::GcReport> gc(Timestamp before) override { return inner_.gc(before); }
-  Result<std::string> rotate_epoch() override { return inner_.rotate_epoch(); }
-  Result<void> run_script(std::string_view sql) override { return inner_.run_script(sql); }
-  void interrupt() override { inner_.interrupt(); }
-  std::string describe() const override { return inner_.describe(); }
-
  private:
-  class Late : public storage::Snapshot {
+  class Late : public storage::ForwardingSnapshot {
    public:
-    Late(std::unique_ptr<storage::Snapshot> inner, Version horizon) : inner_(std::move(inner)), horizon_(horizon) {}
+    Late(std::unique_ptr<storage::Snapshot> inner, Version horizon)
+        : storage::ForwardingSnapshot(std::move(inner)), horizon_(horizon) {}
     Result<storage::Position> position() override {
       auto position = inner_->position();
       if (position) position->horizon = horizon_;
       return position;
     }
-    Result<std::vector<storage::Grant>> grants(const Actor& actor) override { return inner_->grants(actor); }
-    Result<std::vector<storage::EncodedRow>> live_rows(const storage::LiveQuery& query) override {
-      return inner_->live_rows(query);
-    }
-    Result<std::vector<storage::Removal>> live_removals(const storage::LiveQuery& query) override {
-      return inner_->live_removals(query);
-    }
-    Result<std::vector<storage::EncodedRow>> backfill(const Bucket& bucket, std::size_t table,
-                                                      const std::optional<std::string>& after_key,
-                                                      std::size_t limit) override {
-      return inner_->backfill(bucket, table, after_key, limit);
-    }
-    Result<std::uint64_t> count_rows(const Bucket& bucket, std::size_t table) override {
-      return inner_->count_rows(bucket, table);
-    }
-    Result<std::optional<storage::ClientRecord>> client(std::string_view client_id) override {
-      return inner_->client(client_id);
-    }
-    Result<std::vector<storage::AuditRow>> audit(Version since, Version until, std::size_t limit) override {
-      return inner_->audit(since, until, limit);
-    }
 
    private:
-    std::unique_ptr<storage::Snapshot> inner_;
     Version horizon_;
   };
-
-  storage::Storage& inner_;
 };
 
 std::string cursor_of(const Result<std::string>& page) {

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "storage/storage.hpp"
+#include "storage/test_forwarding.hpp"
 
 namespace nizhal::server::testing {
 
@@ -77,6 +77,11 @@ class FaultyTransaction : public storage::WriteTransaction {
     return call<std::optional<storage::MutationRecord>>("mutation",
                                                         [&] { return inner_->mutation(actor, client_mutation_id); });
   }
+  Result<std::optional<storage::MutationRecord>> likely_new_mutation(const Actor& actor,
+                                                                     std::string_view client_mutation_id) override {
+    return call<std::optional<storage::MutationRecord>>(
+        "mutation", [&] { return inner_->likely_new_mutation(actor, client_mutation_id); });
+  }
   Result<void> put_mutation(const storage::MutationRecord& record) override {
     return call<void>("put_mutation", [&] { return inner_->put_mutation(record); });
   }
@@ -109,9 +114,10 @@ class FaultyTransaction : public storage::WriteTransaction {
   std::optional<storage::WriteMode>* retry_mode_;
 };
 
-class FaultyStorage : public storage::Storage {
+class FaultyStorage : public storage::ForwardingStorage {
  public:
-  explicit FaultyStorage(std::unique_ptr<storage::Storage> inner) : inner_(std::move(inner)) {}
+  explicit FaultyStorage(std::unique_ptr<storage::Storage> inner)
+      : storage::ForwardingStorage(*inner), owned_(std::move(inner)) {}
   FaultPlan plan;
   std::function<void(storage::ChangeMark&)> alter_mark;  // what another storage would have told
   std::size_t writes = 0, snapshots = 0, positions = 0;
@@ -119,7 +125,6 @@ class FaultyStorage : public storage::Storage {
   storage::PushIntent intent;                    // of the last write
   std::optional<storage::WriteMode> retry_mode;  // what a transaction asks for after a failure
 
-  Result<storage::ProvisionReport> provision() override { return inner_->provision(); }
   Result<storage::Position> position() override {
     ++positions;
     if (const auto code = ask("position")) return tl::unexpected(planned_error(*code));
@@ -146,15 +151,10 @@ class FaultyStorage : public storage::Storage {
     if (mark && alter_mark) alter_mark(*mark);
     return mark;
   }
-  Result<storage::GcReport> gc(Timestamp before) override { return inner_->gc(before); }
-  Result<std::string> rotate_epoch() override { return inner_->rotate_epoch(); }
-  Result<void> run_script(std::string_view sql) override { return inner_->run_script(sql); }
-  void interrupt() override { inner_->interrupt(); }
-  std::string describe() const override { return inner_->describe(); }
 
  private:
   std::optional<ErrorCode> ask(std::string_view call) { return plan ? plan(call) : std::nullopt; }
-  std::unique_ptr<storage::Storage> inner_;
+  std::unique_ptr<storage::Storage> owned_;
 };
 
 /// Fails the given call with `code`, `times` times in a row, after letting `after` of them through.

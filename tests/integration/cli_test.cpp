@@ -14,6 +14,7 @@
 #include "base/json.hpp"
 #include "base/test_temp_dir.hpp"
 #include "sqlite/connection.hpp"
+#include "tests/support/json_answer.hpp"
 #include "tests/support/process.hpp"
 
 namespace nizhal::testing {
@@ -39,19 +40,6 @@ SpawnOptions environment_with(const std::string& name, const std::string& value)
   for (auto& [known, old] : options.environment)
     if (known == name) old = value;
   return options;
-}
-
-json::value answer_of(const Finished& finished) {
-  EXPECT_EQ(finished.status.code, 0) << finished.err;
-  EXPECT_EQ(std::count(finished.out.begin(), finished.out.end(), '\n'), 1) << finished.out;
-  const auto parsed = parse_json(finished.out);
-  EXPECT_TRUE(parsed) << finished.out;
-  return parsed ? *parsed : json::value();
-}
-
-std::int64_t number_in(const json::value& object, std::string_view name) {
-  const json::value* found = member(object, name);
-  return found ? as_integer(*found).value_or(-1) : -1;
 }
 
 // A server, and devices of the notes example.

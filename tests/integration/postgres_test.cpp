@@ -18,25 +18,13 @@
 #include "postgres/url.hpp"
 #include "tests/postgres_server/pooler.hpp"
 #include "tests/postgres_server/postgres_server.hpp"
+#include "tests/support/json_answer.hpp"
 #include "tests/support/process.hpp"
 
 namespace nizhal::testing {
 namespace {
 
 using Strings = std::vector<std::string>;
-
-json::value answer_of(const Finished& finished, int code = 0) {
-  EXPECT_EQ(finished.status.code, code) << finished.out << finished.err;
-  EXPECT_EQ(std::count(finished.out.begin(), finished.out.end(), '\n'), 1) << finished.out;
-  const auto parsed = parse_json(finished.out);
-  EXPECT_TRUE(parsed) << finished.out;
-  return parsed ? *parsed : json::value();
-}
-
-std::int64_t number_in(const json::value& object, std::string_view name) {
-  const json::value* found = member(object, name);
-  return found ? as_integer(*found).value_or(-1) : -1;
-}
 
 bool is_true(const json::value& object, std::string_view name) {
   const json::value* found = member(object, name);
