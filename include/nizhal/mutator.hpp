@@ -144,11 +144,37 @@ class MutatorContext {
   MutatorBackend::Scope scope_;
 };
 
+/// A call of a mutator as a value: what undoes a mutation is one.
+struct MutationCall {
+  std::string name;
+  std::shared_ptr<const void> args;
+  const std::type_info* args_type = nullptr;
+};
+template <class Args>
+MutationCall call(std::string name, Args args) {
+  return MutationCall{std::move(name), std::make_shared<const Args>(std::move(args)), &typeid(Args)};
+}
+
+/// Turns arguments of an older version, kept in an outbox since before an app upgrade or sent by an older app, into
+/// those of today. Nothing: there is no way to say it today; the mutation is refused.
+struct UpcasterDef {
+  int from_version = 0;
+  std::vector<ArgumentDef> arguments;  // of that version
+  std::function<std::optional<std::vector<Value>>(const std::vector<Value>&)> convert;
+};
+
 /// A mutator without its C++ argument type. `arguments` values come in declared order.
 struct MutatorDef {
   using Values = std::vector<Value>;
   std::string name;
   int version = 1;  // of its arguments
+  std::vector<UpcasterDef> upcasters;
+  /// On the device, before the run, with what queries see: the call that takes this one back (Store::undo).
+  std::function<std::optional<MutationCall>(MutatorContext&, const Values&)> inverse;
+  /// Names this mutation for those that depend on it; empty: it has no name.
+  std::function<std::string(const Values&)> dependency_key;
+  /// Keys of the mutations that this one depends on: it is refused with them (S5).
+  std::function<std::vector<std::string>(const Values&)> depends_on;
   std::vector<ArgumentDef> arguments;
   std::function<Outcome(MutatorContext&, const Values&)> run;
   /// When set, it decides instead of the bucket check, with an unscoped context; an empty result allows.
@@ -159,37 +185,84 @@ struct MutatorDef {
   bool declares_unscoped = false;  // it has `.authorize`
 };
 
-/// Returned by Domain::mutator; every call configures the registered mutator.
+/// The arguments of a mutator as members of a struct: `arguments<AddNoteV1>().arg("id", &AddNoteV1::id)`.
 template <class Args>
-class MutatorBuilder {
+class Arguments {
  public:
-  explicit MutatorBuilder(std::shared_ptr<MutatorDef> def)
-      : def_(std::move(def)),
-        setters_(std::make_shared<std::vector<Setter>>()),
-        getters_(std::make_shared<std::vector<Getter>>()) {
-    def_->args_type = &typeid(Args);
-    def_->values_of = [getters = getters_](const void* args) {
-      MutatorDef::Values values;
-      for (const Getter& getter : *getters) values.push_back(getter(*static_cast<const Args*>(args)));
-      return values;
-    };
-  }
-
   template <class M, class... Constraints>
-  MutatorBuilder& arg(std::string name, M Args::*member, const Constraints&... constraints) {
+  Arguments& arg(std::string name, M Args::*member, const Constraints&... constraints) & {
     using Traits = ValueTraits<M>;
     ArgumentDef argument;
     argument.name = std::move(name);
     argument.type = Traits::type;
     argument.is_optional = Traits::nullable;
     (Constraint(constraints)(argument), ...);
-    def_->arguments.push_back(std::move(argument));
-    setters_->push_back([member](Args& args, const Value& value) { Traits::from_value(value, args.*member); });
-    getters_->push_back([member](const Args& args) { return Traits::to_value(args.*member); });
+    state_->defs.push_back(std::move(argument));
+    state_->setters.push_back([member](Args& args, const Value& value) { Traits::from_value(value, args.*member); });
+    state_->getters.push_back([member](const Args& args) { return Traits::to_value(args.*member); });
     return *this;
   }
+  template <class M, class... Constraints>
+  Arguments&& arg(std::string name, M Args::*member, const Constraints&... constraints) && {
+    return std::move(arg(std::move(name), member, constraints...));
+  }
+  const std::vector<ArgumentDef>& defs() const { return state_->defs; }
+  Args from_values(const std::vector<Value>& values) const {
+    Args args{};
+    for (std::size_t i = 0; i < state_->setters.size() && i < values.size(); ++i) state_->setters[i](args, values[i]);
+    return args;
+  }
+  std::vector<Value> to_values(const Args& args) const {
+    std::vector<Value> values;
+    values.reserve(state_->getters.size());
+    for (const auto& getter : state_->getters) values.push_back(getter(args));
+    return values;
+  }
+
+ private:
+  struct State {
+    std::vector<ArgumentDef> defs;
+    std::vector<std::function<void(Args&, const Value&)>> setters;
+    std::vector<std::function<Value(const Args&)>> getters;
+  };
+  std::shared_ptr<State> state_ = std::make_shared<State>();  // copies share the declarations
+};
+template <class Args>
+Arguments<Args> arguments() {
+  return {};
+}
+
+/// Returned by Domain::mutator; every call configures the registered mutator.
+template <class Args>
+class MutatorBuilder {
+ public:
+  explicit MutatorBuilder(std::shared_ptr<MutatorDef> def) : def_(std::move(def)) {
+    def_->args_type = &typeid(Args);
+    def_->values_of = [all = arguments_](const void* args) { return all.to_values(*static_cast<const Args*>(args)); };
+  }
+
+  template <class M, class... Constraints>
+  MutatorBuilder& arg(std::string name, M Args::*member, const Constraints&... constraints) {
+    arguments_.arg(std::move(name), member, constraints...);
+    def_->arguments = arguments_.defs();
+    return *this;
+  }
+  /// Of the arguments. Raise it when they change so that older ones no longer fit, and add an upcaster.
   MutatorBuilder& version(int number) {
     def_->version = number;
+    return *this;
+  }
+  /// `convert(const Old&)` answers `Args` or `std::optional<Args>` (nothing: cannot be said today). Pending mutations
+  /// survive an app upgrade by it, and a server takes what an older app sends.
+  template <class Old, class Fn>
+  MutatorBuilder& upcast(int from_version, const Arguments<Old>& old, Fn convert) {
+    def_->upcasters.push_back({from_version, old.defs(),
+                               [old, convert = std::move(convert), now = arguments_](
+                                   const std::vector<Value>& values) -> std::optional<std::vector<Value>> {
+                                 const std::optional<Args> args = convert(old.from_values(values));
+                                 if (!args) return std::nullopt;
+                                 return now.to_values(*args);
+                               }});
     return *this;
   }
   /// Decides on the server whether this actor may do this at all; it replaces the bucket check, so both it and the
@@ -197,30 +270,49 @@ class MutatorBuilder {
   template <class Fn>
   MutatorBuilder& authorize(Fn fn) {
     def_->declares_unscoped = true;
-    def_->authorize = [fn = std::move(fn), setters = setters_](MutatorContext& ctx, const MutatorDef::Values& values) {
-      return Outcome(fn(ctx, static_cast<const Args&>(to_args(*setters, values))));
+    def_->authorize = with_args(std::move(fn));
+    return *this;
+  }
+  /// `fn(ctx, args)` answers the `call(…)` that takes this one back, or std::nullopt when nothing can. It runs on the
+  /// device before the mutator and may only read: what it needs of the old rows goes into the arguments of the call.
+  template <class Fn>
+  MutatorBuilder& inverse(Fn fn) {
+    def_->inverse = [fn = std::move(fn), all = arguments_](MutatorContext& ctx, const MutatorDef::Values& values) {
+      return std::optional<MutationCall>(fn(ctx, static_cast<const Args&>(all.from_values(values))));
+    };
+    return *this;
+  }
+  /// `fn(args)` answers the text by which later mutations may depend on this one.
+  template <class Fn>
+  MutatorBuilder& dependency_key(Fn fn) {
+    def_->dependency_key = [fn = std::move(fn), all = arguments_](const MutatorDef::Values& values) {
+      return std::string(fn(static_cast<const Args&>(all.from_values(values))));
+    };
+    return *this;
+  }
+  /// `fn(args)` answers the dependency keys of the pending mutations without which this one makes no sense.
+  template <class Fn>
+  MutatorBuilder& depends_on(Fn fn) {
+    def_->depends_on = [fn = std::move(fn), all = arguments_](const MutatorDef::Values& values) {
+      return std::vector<std::string>(fn(static_cast<const Args&>(all.from_values(values))));
     };
     return *this;
   }
   template <class Fn>
   MutatorBuilder& run(Fn fn) {
-    def_->run = [fn = std::move(fn), setters = setters_](MutatorContext& ctx, const MutatorDef::Values& values) {
-      return Outcome(fn(ctx, static_cast<const Args&>(to_args(*setters, values))));
-    };
+    def_->run = with_args(std::move(fn));
     return *this;
   }
 
  private:
-  using Setter = std::function<void(Args&, const Value&)>;
-  using Getter = std::function<Value(const Args&)>;
-  static Args to_args(const std::vector<Setter>& setters, const MutatorDef::Values& values) {
-    Args args{};
-    for (std::size_t i = 0; i < setters.size() && i < values.size(); ++i) setters[i](args, values[i]);
-    return args;
+  template <class Fn>
+  auto with_args(Fn fn) const {
+    return [fn = std::move(fn), all = arguments_](MutatorContext& ctx, const MutatorDef::Values& values) {
+      return Outcome(fn(ctx, static_cast<const Args&>(all.from_values(values))));
+    };
   }
   std::shared_ptr<MutatorDef> def_;
-  std::shared_ptr<std::vector<Setter>> setters_;
-  std::shared_ptr<std::vector<Getter>> getters_;
+  Arguments<Args> arguments_;
 };
 
 }  // namespace nizhal

@@ -1,5 +1,6 @@
-// Queries as data: a filter, an order and a limit over one table. Mutators use them through
-// MutatorContext::find, apps through Store::query, and rules borrow the conditions.
+// Queries as data: a filter, an order and a limit over one table, joined to others by their keys, or folded by group.
+// Mutators use the plain ones through MutatorContext::find, apps all of them through Store::query and Store::live;
+// rules borrow the conditions.
 #pragma once
 
 #include <cstddef>
@@ -89,13 +90,49 @@ struct Order {
   Direction direction = Direction::ascending;
 };
 
-/// A query without its C++ row type: all conditions hold (and), rows in `order`, ties by primary key.
+/// A tree of conditions, as SQL judges it: with a null in it a comparison is unknown, not(unknown) is unknown, and
+/// only what is true lets a row through. Built with `&&`, `||`, `!`, in() and like():
+/// `eq("shop_id", id) && (like("name", "A%") || !is_null("vip_since"))`
+struct Predicate {
+  enum class Kind { condition, in, like, all, any, negation };
+  Kind kind = Kind::condition;
+  Condition condition;           // condition; of in and like only the column
+  std::vector<Value> values;     // in
+  std::string pattern;           // like: % any text, _ one character, \ takes the next as it is; case counts
+  std::vector<Predicate> parts;  // all and any: any number; negation: one
+
+  Predicate() = default;
+  Predicate(Condition single) : condition(std::move(single)) {}  // NOLINT: a condition is the simplest predicate
+};
+
+/// Every row of the tables before it meets the row of `table` whose key is in `column` (at most one).
+struct JoinSpec {
+  const TableDef* table = nullptr;
+  std::string column;            // of a table before, "table.column" where the name alone is not unique
+  bool keeps_unmatched = false;  // a row that meets none stays, with nulls (left join); else it goes
+};
+
+struct FoldSpec {
+  enum class Kind { count, sum, min, max, average };
+  Kind kind = Kind::count;
+  std::string column;  // empty for count: rows are counted, else values that are not null
+  std::string name;    // of the column in the result
+};
+
+/// A query without its C++ row type: all conditions and predicates hold (and), rows in `order`, ties by the primary
+/// keys of the tables in turn. A result row is the rows of `table` and of the joined tables one after the other; with
+/// folds it is the values of `group_by`, then the folds, one row per group, ties by the group's values.
+/// With joins a column is named "table.column" where its name alone is not unique.
 struct QuerySpec {
   const TableDef* table = nullptr;
   std::vector<Condition> conditions;
-  std::vector<Order> order;
+  std::vector<Predicate> predicates;
+  std::vector<Order> order;  // with folds: by columns of the result
   std::optional<std::size_t> limit;
   std::size_t offset = 0;
+  std::vector<JoinSpec> joins;
+  std::vector<std::string> group_by;  // empty with folds: all rows are one group, which is there even without rows
+  std::vector<FoldSpec> folds;
 };
 
 /// `from(entries).where(eq("customer_id", id)).order_by("created_at").limit(50)`

@@ -18,6 +18,7 @@ enum class ErrorCode {
   not_authorized,       // a valid credential that may not do this
   busy,                 // try again later: a lock, a serialization failure, overload, shutdown
   unreachable,          // no answer from the other side
+  outcome_unknown,      // no answer from the other side, which may have done it
   upgrade_required,     // the server takes no writes from so old a client
   identity_mismatch,    // the store belongs to another actor
   schema_mismatch,      // the database does not fit the domain

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,7 +14,9 @@
 #include <vector>
 
 #include <nizhal/domain.hpp>
+#include <nizhal/live.hpp>
 #include <nizhal/result.hpp>
+#include <nizhal/ticket.hpp>
 
 namespace nizhal {
 
@@ -29,12 +32,29 @@ enum class OtherActor {
   Discard,  // delete its content, pending writes included
 };
 
+/// When `mutate` is done, and what the app sees until then.
+enum class SyncMode {
+  local_first,           // at once: the rows are shown, and the server hears of it when it can
+  server_authoritative,  // when the server answered; nothing is shown before, and nothing is kept if it cannot be asked
+};
+
+/// Which of the actor's buckets the device holds.
+enum class Coverage {
+  everything,  // all that the actor has
+  subscribed,  // those that were named with Store::subscribe
+};
+
+class SyncTarget;  // <nizhal/sync_target.hpp>
+
 struct StoreOptions {
   std::string path;
   Domain domain;
   Actor actor = {};         // may stay empty for a store that already knows its actor
   std::string server = {};  // "http://host:port"; empty: the one the store remembers, else none: local only
   std::function<std::string()> token = {};  // called before requests and again after a 401; empty: none
+  std::shared_ptr<SyncTarget> target = {};  // syncs with this, the app's own backend, instead of a server
+  SyncMode mode = SyncMode::local_first;    // of mutations that do not say another
+  Coverage coverage = Coverage::everything;
   Durability durability = Durability::Process;
   OtherActor other_actor = OtherActor::Refuse;
   bool start_online = true;  // false: never touch the network until sync_now() or set_online(true)
@@ -66,13 +86,20 @@ struct DeadLetter {
   std::string code;
   std::string message;
   std::vector<std::string> depends_on;  // client mutation ids
+  std::vector<std::string> chain;       // why it is here: the client mutation ids from its cause to the refused one
   Timestamp at;
 };
 
 struct StoreStatus {
   enum class Connection { local_only, offline, online };
+  /// What the file last said when it was written. While it is not `ok` syncing pauses, and goes on by itself (S11).
+  enum class Storage { ok, full, read_only, damaged, failing };
   Connection connection = Connection::offline;
-  bool syncing = false;
+  Storage storage = Storage::ok;
+  std::string storage_error;  // with what to do; empty when ok
+  bool syncing = false;       // pulling or pushing
+  bool pulling = false, pushing = false;
+  bool standby = false;  // another process syncs this file; this one takes over when that ends (S8)
   bool upgrade_required = false;
   std::uint64_t pending = 0;
   std::uint64_t dead_letters = 0;
@@ -84,12 +111,21 @@ struct StoreStatus {
 };
 
 struct MutateOptions {
-  std::vector<std::string> depends_on = {};  // client mutation ids: refused with them (S5)
+  std::vector<std::string> depends_on = {};       // client mutation ids: refused with them (S5)
+  std::vector<std::string> depends_on_keys = {};  // the same, by the keys that mutators declare (dependency_key)
+  std::optional<SyncMode> mode = {};              // else the store's
+  std::chrono::milliseconds timeout{15'000};      // server_authoritative: how long to wait for the server
 };
 
-/// A mutation that is durably in the outbox.
-struct Ticket {
-  std::string client_mutation_id;
+/// Parameters of a rule by name: {{"shopId", "shop-1"}} names one bucket; none of them: all buckets of the rule.
+using RuleParameters = std::map<std::string, std::string>;
+
+/// A bucket, or all of a rule's, that the app asked for (Coverage::subscribed).
+struct BucketSubscription {
+  std::string rule;
+  RuleParameters parameters;
+  std::optional<Timestamp> until;  // no longer wanted: kept in sync until then, evicted after
+  bool is_held = false;            // what is here of it is complete; false: on its way, or not the actor's to have
 };
 
 struct SyncReport {
@@ -104,11 +140,20 @@ class Store {
 
   /// Runs the mutator and enqueues it, in one transaction (S1). Errors: refused (nothing was written; the message
   /// begins with the mutator's code), invalid_args, not_found (no such mutator), and the storage's.
+  /// server_authoritative: returns when the server applied it, `refused` when it did not. Also: usage (no server),
+  /// unreachable (it never left; nothing was kept), outcome_unknown (it may have been applied; it stays in the outbox
+  /// until the server says so).
   template <class Args>
   Result<Ticket> mutate(std::string_view name, const Args& args, const MutateOptions& options = {}) {
     return mutate_values(name, &args, typeid(Args), options);
   }
   Result<Ticket> mutate_json(std::string_view name, std::string_view args, const MutateOptions& options = {});
+
+  /// Follows a mutation of before, also one of an earlier run of the app.
+  Ticket ticket(std::string client_mutation_id) const;
+  /// Takes a mutation back by running the inverse that its mutator declares, as a mutation of its own. Errors:
+  /// not_found (it declares none, or it is too long ago), refused (the inverse, by its mutator), and mutate's.
+  Result<Ticket> undo(const Ticket& ticket, const MutateOptions& options = {});
 
   template <class T, class K>
   Result<std::optional<T>> get(const Table<T>& table, const K& key) const {
@@ -129,13 +174,42 @@ class Store {
   /// Read-only SQL over the app's tables; anything that would write is refused (usage).
   Result<SqlResult> sql(std::string_view text) const;
 
+  /// Calls back with the rows now, and again after each commit that changes them, this process's or another's. What is
+  /// delivered is always the query's result at one commit; several commits may come as one delivery.
+  template <class T>
+  [[nodiscard]] Result<Subscription> live(const Query<T>& query,
+                                          std::function<void(const Rows<T>&, const Delta<T>&)> callback,
+                                          LiveOptions options = {}) {
+    return live_rows(
+        query.spec(),
+        typed_callback<T>([table = query.table()](const Row& row) { return table.from_row(row); }, std::move(callback)),
+        std::move(options));
+  }
+  /// The same for a reading SQL statement; each row is its values in the order of the columns.
+  [[nodiscard]] Result<Subscription> live_sql(std::string_view text,
+                                              std::function<void(const Rows<Row>&, const Delta<Row>&)> callback,
+                                              LiveOptions options = {});
+  template <class T>
+  Result<Explanation> explain(const Query<T>& query) const {
+    return explain_query(query.spec());
+  }
+  Result<Explanation> explain_sql(std::string_view text) const;
+
+  /// Coverage::subscribed: the device is to hold these buckets, as far as the actor may have them. Remembered by the
+  /// file. Errors: not_found (no such rule, or not its parameters), usage (the store covers everything), the storage's.
+  Result<void> subscribe(std::string_view rule, const RuleParameters& parameters = {});
+  /// They are no longer wanted: kept in sync for `keep`, then evicted.
+  Result<void> unsubscribe(std::string_view rule, const RuleParameters& parameters = {},
+                           std::chrono::seconds keep = std::chrono::seconds(0));
+  Result<std::vector<BucketSubscription>> subscriptions() const;
+
   /// Pushes and pulls until nothing is pending and a pull is complete, or it fails; ignores earlier backoff.
   Result<SyncReport> sync_now(std::chrono::milliseconds timeout = std::chrono::minutes(10));
   void set_online(bool online);
 
   StoreStatus status() const;
-  /// Called after every change of the status; replaces the one before.
-  void on_status(std::function<void(const StoreStatus&)> callback);
+  /// Called with the status now and after every change of it.
+  [[nodiscard]] Subscription on_status(std::function<void(const StoreStatus&)> callback);
   Result<std::vector<PendingMutation>> outbox() const;
 
   Result<std::vector<DeadLetter>> dead_letters() const;
@@ -151,6 +225,21 @@ class Store {
   Result<Ticket> mutate_values(std::string_view name, const void* args, const std::type_info& type,
                                const MutateOptions& options);
   Result<std::vector<Row>> query_rows(const QuerySpec& query) const;
+  using RawCallback = std::function<void(const RowSequence&, const RawDelta&)>;
+  Result<Subscription> live_rows(const QuerySpec& query, RawCallback callback, LiveOptions options);
+  Result<Explanation> explain_query(const QuerySpec& query) const;
+  template <class T>
+  static RawCallback typed_callback(std::function<T(const Row&)> make,
+                                    std::function<void(const Rows<T>&, const Delta<T>&)> callback) {
+    return [make = std::move(make), callback = std::move(callback)](const RowSequence& rows, const RawDelta& raw) {
+      Delta<T> delta;
+      delta.is_first = raw.is_first;
+      delta.changes.reserve(raw.changes.size());
+      for (const RawChange& change : raw.changes)
+        delta.changes.push_back({change.step, change.index, make(change.row)});
+      callback(Rows<T>(rows, make), delta);
+    };
+  }
   std::unique_ptr<Implementation> implementation_;
 };
 

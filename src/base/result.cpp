@@ -21,6 +21,8 @@ const char* to_string(ErrorCode code) {
       return "not_authorized";
     case ErrorCode::busy:
       return "busy";
+    case ErrorCode::outcome_unknown:
+      return "outcome_unknown";
     case ErrorCode::unreachable:
       return "unreachable";
     case ErrorCode::upgrade_required:

@@ -1,13 +1,11 @@
 #include "client/base_rows.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "base/json.hpp"
+#include "client/row_writer.hpp"
 #include "client/store_schema.hpp"
 #include "domain/value_json.hpp"
-#include "query/to_sql.hpp"
 #include "sqlite/table_sql.hpp"
 
 namespace nizhal::client::base_rows {
@@ -32,7 +30,7 @@ Result<void> evict_rows(StoreState& state, std::size_t table, const QuerySpec& q
   const TableDef& def = state.domain().table(table);
   for (const Row& row : *rows) {
     if (is_covered(state.domain(), table, row, retained)) continue;
-    if (auto deleted = sqlite::delete_row(*state.connection, def, row[def.key_index()]); !deleted)
+    if (auto deleted = row_writer::remove(state, def, row[def.key_index()]); !deleted)
       return tl::unexpected(deleted.error());
   }
   return {};
@@ -81,8 +79,7 @@ Result<void> remove_rows(StoreState& state, const std::vector<protocol::RemovedR
   for (const protocol::RemovedRow& removal : removals) {
     const TableDef* table = state.domain().domain().find_table(removal.table);
     if (!table) continue;
-    if (auto deleted = sqlite::delete_row(*state.connection, *table, removal.id); !deleted)
-      return tl::unexpected(deleted.error());
+    if (auto deleted = row_writer::remove(state, *table, removal.id); !deleted) return tl::unexpected(deleted.error());
   }
   return {};
 }
@@ -120,9 +117,8 @@ Result<void> apply(StoreState& state, const protocol::PullPage& page, BucketKeys
     const TableDef* table = state.domain().domain().find_table(changed.table);
     if (!table) continue;
     for (const Row& row : changed.rows) {
-      const auto done = lacks_required(*table, row)
-                            ? sqlite::upsert_row(*state.connection, *table, fill_required(*table, row))
-                            : sqlite::upsert_row(*state.connection, *table, row);
+      const auto done = lacks_required(*table, row) ? row_writer::upsert(state, *table, fill_required(*table, row))
+                                                    : row_writer::upsert(state, *table, row);
       if (!done) return done;
     }
   }
@@ -131,8 +127,7 @@ Result<void> apply(StoreState& state, const protocol::PullPage& page, BucketKeys
 
 Result<void> wipe(StoreState& state) {
   for (const auto& table : state.domain().tables()) {
-    if (auto done = state.connection->execute(fmt::format("DELETE FROM {}", quote_identifier(table->name))); !done)
-      return done;
+    if (auto done = row_writer::clear(state, *table); !done) return done;
   }
   return {};
 }

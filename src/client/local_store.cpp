@@ -173,6 +173,16 @@ std::int64_t LocalStore::clock_offset_ms() {
   return state_->meta->integer(meta_key::kClockOffset);
 }
 
+void LocalStore::add_listener(CommitListener& listener) {
+  const std::lock_guard lock(state_->mutex);
+  state_->listeners.push_back(&listener);
+}
+
+void LocalStore::remove_listener(CommitListener& listener) {
+  const std::lock_guard lock(state_->mutex);
+  std::erase(state_->listeners, &listener);
+}
+
 Result<protocol::PushRequest> LocalStore::next_push(std::size_t mutations_max, std::size_t body_bytes_max) {
   const std::lock_guard lock(state_->mutex);
   return pusher::next_push(*state_, mutations_max, body_bytes_max);

@@ -34,6 +34,8 @@ struct LocalStoreOptions {
   OtherActor other_actor = OtherActor::Refuse;
 };
 
+class CommitListener;
+
 class LocalStore {
  public:
   static Result<std::unique_ptr<LocalStore>> open(LocalStoreOptions options, Clock& clock, Random& random, Log log);
@@ -58,6 +60,10 @@ class LocalStore {
   Result<Counts> counts();
   std::optional<Timestamp> last_synced();
   std::int64_t clock_offset_ms();
+
+  /// Hears of every commit from now on. Remove it before it goes.
+  void add_listener(CommitListener& listener);
+  void remove_listener(CommitListener& listener);
 
   // The sync's side
   /// The next batch to send, mutation ids given durably to those that are new (S5). Empty: nothing to send.

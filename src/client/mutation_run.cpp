@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/json.hpp"
+#include "client/row_writer.hpp"
 #include "domain/arguments_codec.hpp"
 #include "domain/value_json.hpp"
 #include "sqlite/table_sql.hpp"
@@ -189,7 +190,7 @@ void MutationRun::insert(const TableDef& table, const Row& row, Scope) {
   if (!own || !check_row(*own, row)) return;
   const Value& key = row[own->key_index()];
   note_key(*own, key);
-  auto inserted = sqlite::insert_row(*state_.connection, *own, row);
+  auto inserted = row_writer::insert(state_, *own, row);
   if (!inserted) return fail_write(*own, inserted.error());
   if (!*inserted)
     return refuse("already_exists", fmt::format("there is already a row with this key in \"{}\"", own->name));
@@ -207,7 +208,7 @@ void MutationRun::upsert(const TableDef& table, const Row& row, Scope) {
   if (*before && own->append_only)
     return refuse("append_only", fmt::format("\"{}\" is append-only: its rows are never changed", own->name));
   if (!remember(*own, key, *before)) return;
-  if (auto done = sqlite::upsert_row(*state_.connection, *own, row); !done) fail_write(*own, done.error());
+  if (auto done = row_writer::upsert(state_, *own, row, &*before); !done) fail_write(*own, done.error());
 }
 
 bool MutationRun::update(const TableDef& table, const Value& key,
@@ -238,7 +239,7 @@ bool MutationRun::update(const TableDef& table, const Value& key,
   if (!*before) return false;
   if (changes.empty()) return true;
   if (!remember(*own, key, *before)) return false;
-  auto done = sqlite::update_row(*state_.connection, *own, key, changes);
+  auto done = row_writer::update(state_, *own, key, changes, &*before);
   if (!done) {
     fail_write(*own, done.error());
     return false;
@@ -262,7 +263,7 @@ bool MutationRun::remove(const TableDef& table, const Value& key, Scope) {
   }
   if (!*before) return false;
   if (!remember(*own, key, *before)) return false;
-  auto done = sqlite::delete_row(*state_.connection, *own, key);
+  auto done = row_writer::remove(state_, *own, key, &*before);
   if (!done) {
     fail_write(*own, done.error());
     return false;

@@ -4,9 +4,9 @@
 
 #include "base/json.hpp"
 #include "client/mutation_run.hpp"
+#include "client/row_writer.hpp"
 #include "client/store_schema.hpp"
 #include "domain/value_json.hpp"
-#include "sqlite/table_sql.hpp"
 
 namespace nizhal::client {
 namespace {
@@ -19,7 +19,7 @@ Result<void> restore(StoreState& state, std::string_view table_name, std::string
   if (!before) {
     const auto key = key_from_text(*table, key_as_text);
     if (!key) return failure(ErrorCode::corrupt, fmt::format("nizhal_undo: no key of table \"{}\"", table_name));
-    auto deleted = sqlite::delete_row(*state.connection, *table, *key);
+    auto deleted = row_writer::remove(state, *table, *key);
     if (!deleted) return tl::unexpected(deleted.error());
     return {};
   }
@@ -28,7 +28,7 @@ Result<void> restore(StoreState& state, std::string_view table_name, std::string
   auto row = row_from_json(*table, *image);
   if (!row) return failure(ErrorCode::corrupt, "nizhal_undo: " + row.error().message);
   // An image from before an app upgrade lacks the new columns; the server fills them soon after.
-  return sqlite::upsert_row(*state.connection, *table, fill_required(*table, std::move(*row)));
+  return row_writer::upsert(state, *table, fill_required(*table, std::move(*row)));
 }
 
 }  // namespace

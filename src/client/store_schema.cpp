@@ -11,7 +11,8 @@ namespace {
 
 // History of the control tables' format:
 // 1  first
-constexpr std::int64_t kFormat = 1;
+// 2  dependency keys, writes that wait for the server, the chain of a dead letter, inverses, subscriptions
+constexpr std::int64_t kFormat = 2;
 
 constexpr const char* kControlTables = R"(
 CREATE TABLE IF NOT EXISTS nizhal_meta(key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
@@ -29,7 +30,9 @@ CREATE TABLE IF NOT EXISTS nizhal_outbox(
   attempts INTEGER NOT NULL DEFAULT 0,
   covered INTEGER NOT NULL DEFAULT 0,
   outcome_known INTEGER NOT NULL DEFAULT 0,
-  last_error TEXT NOT NULL DEFAULT '');
+  last_error TEXT NOT NULL DEFAULT '',
+  dependency_key TEXT NOT NULL DEFAULT '',
+  awaits_server INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS nizhal_undo(
   ordinal INTEGER NOT NULL, table_name TEXT NOT NULL, key TEXT NOT NULL, before TEXT,
   PRIMARY KEY(ordinal, table_name, key)) WITHOUT ROWID;
@@ -45,10 +48,26 @@ CREATE TABLE IF NOT EXISTS nizhal_dead_letter(
   depends_on TEXT NOT NULL,
   code TEXT NOT NULL,
   message TEXT NOT NULL,
-  at TEXT NOT NULL);
+  at TEXT NOT NULL,
+  dependency_key TEXT NOT NULL DEFAULT '',
+  chain TEXT NOT NULL DEFAULT '[]');
 CREATE TABLE IF NOT EXISTS nizhal_id_map(
   table_name TEXT NOT NULL, client_key TEXT NOT NULL, server_key TEXT NOT NULL, client_mutation_id TEXT NOT NULL,
   PRIMARY KEY(table_name, client_key)) WITHOUT ROWID;
+)"
+                                       R"(
+CREATE TABLE IF NOT EXISTS nizhal_inverse(
+  ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
+  client_mutation_id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, args_version INTEGER NOT NULL, args TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS nizhal_subscription(
+  rule TEXT NOT NULL, parameters TEXT NOT NULL, until TEXT, PRIMARY KEY(rule, parameters)) WITHOUT ROWID;
+)";
+
+constexpr const char* kFromFormat1 = R"(
+ALTER TABLE nizhal_outbox ADD COLUMN dependency_key TEXT NOT NULL DEFAULT '';
+ALTER TABLE nizhal_outbox ADD COLUMN awaits_server INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE nizhal_dead_letter ADD COLUMN dependency_key TEXT NOT NULL DEFAULT '';
+ALTER TABLE nizhal_dead_letter ADD COLUMN chain TEXT NOT NULL DEFAULT '[]';
 )";
 
 /// The tables as this file has them: {"notes": {"key": "id", "columns": [["id", "text", false], …]}}
@@ -191,7 +210,13 @@ Result<void> prepare_control_tables(StoreState& state) {
         ErrorCode::schema_mismatch,
         fmt::format("this file was written by a newer release (format {}, this one knows {}); update the app", format,
                     kFormat));
-  return {};
+  if (format != 1) return {};
+  auto transaction = sqlite::Transaction::begin(*state.connection, sqlite::Transaction::Mode::immediate);
+  if (!transaction) return tl::unexpected(transaction.error());
+  if (auto changed = state.connection->execute(kFromFormat1); !changed) return changed;
+  if (auto made = state.connection->execute(kControlTables); !made) return made;
+  if (auto kept = state.meta->set(meta_key::kFormat, kFormat); !kept) return kept;
+  return transaction->commit();
 }
 
 Result<void> prepare_app_tables(StoreState& state) {

@@ -32,12 +32,28 @@ Result<Hlc> LocalStore::State::tick() {
   return stamp;
 }
 
+Result<std::shared_ptr<const Commit>> LocalStore::State::finish_commit() {
+  auto finished = changes.finish(*connection);
+  if (!finished) return tl::unexpected(finished.error());
+  auto commit = std::make_shared<Commit>();
+  commit->number = commits + 1;
+  commit->changes = std::move(*finished);
+  commit->settlements = std::exchange(settlements, {});
+  return commit;
+}
+
+void LocalStore::State::publish(std::shared_ptr<const Commit> commit) {
+  commits = commit->number;
+  for (CommitListener* listener : listeners) listener->committed(commit);
+}
+
 Result<void> LocalStore::State::notice_others() {
   auto version = connection->query_integer("PRAGMA data_version");
   if (!version) return tl::unexpected(version.error());
   const std::int64_t now = version->value_or(0);
   if (std::exchange(data_version, now) == now) return {};
   footprint.is_complete = false;
+  changes.note_others();
   if (auto loaded = meta->load(); !loaded) return loaded;
   load_from_meta();
   return {};

@@ -8,7 +8,10 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "client/change_recorder.hpp"
+#include "client/commit.hpp"
 #include "client/local_store.hpp"
 #include "client/meta.hpp"
 #include "domain/hlc.hpp"
@@ -48,6 +51,10 @@ struct LocalStore::State {
   std::int64_t last_write_us = 0;  // monotonic, of the last committed transaction
   std::int64_t data_version = -1;  // changes when another connection writes this file
   Footprint footprint;
+  ChangeRecorder changes;               // of the open transaction
+  std::vector<Settlement> settlements;  // of the open transaction
+  std::uint64_t commits = 0;            // of this handle
+  std::vector<CommitListener*> listeners;
 
   std::mutex reader_mutex;                     // guards the next; never taken together with `mutex`
   std::unique_ptr<sqlite::Connection> reader;  // read-only, for plain SQL; opened at first use
@@ -59,6 +66,10 @@ struct LocalStore::State {
   Result<Hlc> tick();
   /// Reads the hybrid clock and the actor again from meta.
   void load_from_meta();
+  /// Before a commit: what the transaction comes to, for the listeners.
+  Result<std::shared_ptr<const Commit>> finish_commit();
+  /// After it.
+  void publish(std::shared_ptr<const Commit> commit);
   /// Inside a write transaction: what another process wrote since the last one replaces what is cached.
   Result<void> notice_others();
 };
@@ -73,9 +84,18 @@ auto in_transaction(StoreState& state, Work work) -> decltype(work()) {
   std::optional<sqlite::Transaction> open(std::move(*transaction));
   auto noticed = state.notice_others();
   Answer answer = noticed ? work() : Answer(tl::unexpected(noticed.error()));
+  std::shared_ptr<const Commit> commit;
   if (answer) {
     auto done = state.meta->flush();
-    if (done) done = open->commit();
+    if (done) {
+      auto finished = state.finish_commit();
+      if (finished) {
+        commit = std::move(*finished);
+        done = open->commit();
+      } else {
+        done = tl::unexpected(finished.error());
+      }
+    }
     if (!done) answer = Answer(tl::unexpected(done.error()));
   }
   open.reset();
@@ -83,7 +103,13 @@ auto in_transaction(StoreState& state, Work work) -> decltype(work()) {
   if (!answer && answer.error().code != ErrorCode::refused) state.footprint.is_complete = false;
   if (answer) {
     state.last_write_us = state.clock.monotonic().count();
-  } else if (auto loaded = state.meta->load(); loaded) {
+    state.publish(std::move(commit));
+    return answer;
+  }
+  if (commit && commit->changes.is_unknown) state.changes.note_others();
+  state.changes.roll_back();
+  state.settlements.clear();
+  if (auto loaded = state.meta->load(); loaded) {
     state.load_from_meta();
   } else {
     state.log.error("storage", "nizhal_meta cannot be read after a rollback: " + loaded.error().message);

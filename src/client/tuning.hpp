@@ -29,6 +29,11 @@ inline constexpr std::int64_t kClockCorrectionMs = 10'000;
 /// An idle pull that only moves the cursor is written down when the last write is older than this. The server prunes
 /// removals after days, so an hour loses nothing but repeats.
 inline constexpr std::int64_t kCursorWriteMs = 3'600'000;
+/// A transaction that changes more rows of watched tables than this is told to live queries by table only: they run
+/// again, which is cheaper than keeping two images of each row.
+inline constexpr std::size_t kListedRowChangesMax = 2'000;
+/// Inverses of the newest mutations that are kept for Store::undo.
+inline constexpr std::int64_t kInversesMax = 1'000;
 /// Fixed part of an encoded mutation (names of its members, ids, stamp), for bounding a batch by bytes.
 inline constexpr std::size_t kMutationOverheadBytes = 400;
 

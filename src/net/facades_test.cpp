@@ -75,14 +75,13 @@ StoreOptions offline(StoreOptions options) {
 template <class Condition>
 bool wait_for(Store& store, Condition condition) {
   Mailbox<bool> changed;
-  store.on_status([&](const StoreStatus&) { changed.put(true); });
+  const auto observed = store.on_status([&](const StoreStatus&) { changed.put(true); });
   const auto deadline = std::chrono::steady_clock::now() + kDeadline;
   bool holds = condition();
   while (!holds && std::chrono::steady_clock::now() < deadline) {
     changed.take();
     holds = condition();
   }
-  store.on_status(nullptr);
   return holds;
 }
 

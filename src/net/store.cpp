@@ -9,51 +9,24 @@
 
 #include "base/environment.hpp"
 #include "base/json.hpp"
-#include "client/client_sync.hpp"
-#include "client/local_store.hpp"
 #include "domain/arguments_codec.hpp"
 #include "domain/compiled_domain.hpp"
-#include "net/store_runtime.hpp"
+#include "net/store_implementation.hpp"
+#include "net/url.hpp"
 
 namespace nizhal {
-namespace {
+Result<Ticket> Store::Implementation::mutate(const MutatorDef& mutator, const MutatorDef::Values& values,
+                                             const MutateOptions& options) {
+  auto ticket = local->mutate(mutator.name, values, options);
+  if (ticket) runtime.mutated();
+  return ticket;
+}
 
-class CoreMachine : public net::SyncMachine {
- public:
-  CoreMachine(client::LocalStore& store, Log log, client::SyncOptions options)
-      : sync_(store, system_clock(), system_random(), std::move(log), std::move(options)) {}
-  client::Effects handle(const client::Event& event) override { return sync_.handle(event); }
-  StoreStatus status() const override { return sync_.status(); }
-
- private:
-  client::ClientSync sync_;
-};
-
-}  // namespace
-
-class Store::Implementation {
- public:
-  Implementation(std::unique_ptr<client::LocalStore> opened, Log log, client::SyncOptions sync,
-                 net::StoreRuntimeOptions options)
-      : local(std::move(opened)),
-        machine(*local, std::move(log), std::move(sync)),
-        runtime(machine, std::move(options)) {}
-
-  Result<Ticket> mutate(const MutatorDef& mutator, const MutatorDef::Values& values, const MutateOptions& options) {
-    auto ticket = local->mutate(mutator.name, values, options);
-    if (ticket) runtime.mutated();
-    return ticket;
-  }
-  Result<const MutatorDef*> find(std::string_view name) const {
-    if (const MutatorDef* mutator = local->domain().domain().find_mutator(name)) return mutator;
-    return failure(ErrorCode::not_found,
-                   fmt::format("the domain \"{}\" has no mutator \"{}\"", local->domain().domain().name(), name));
-  }
-
-  std::unique_ptr<client::LocalStore> local;
-  CoreMachine machine;
-  net::StoreRuntime runtime;
-};
+Result<const MutatorDef*> Store::Implementation::find(std::string_view name) const {
+  if (const MutatorDef* mutator = local->domain().domain().find_mutator(name)) return mutator;
+  return failure(ErrorCode::not_found,
+                 fmt::format("the domain \"{}\" has no mutator \"{}\"", local->domain().domain().name(), name));
+}
 
 Store::Store(std::unique_ptr<Implementation> implementation) : implementation_(std::move(implementation)) {}
 Store::Store(Store&&) noexcept = default;
@@ -95,8 +68,8 @@ void Store::set_online(bool online) { implementation_->runtime.set_online(online
 
 StoreStatus Store::status() const { return implementation_->machine.status(); }
 
-void Store::on_status(std::function<void(const StoreStatus&)> callback) {
-  implementation_->runtime.on_status(std::move(callback));
+Subscription Store::on_status(std::function<void(const StoreStatus&)> callback) {
+  return implementation_->runtime.on_status(std::move(callback));
 }
 
 Result<std::vector<PendingMutation>> Store::outbox() const { return implementation_->local->outbox(); }

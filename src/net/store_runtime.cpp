@@ -17,6 +17,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "net/callbacks.hpp"
 #include "net/http_client.hpp"
 #include "net/websocket_client.hpp"
 
@@ -57,7 +58,7 @@ struct StoreRuntime::Loop {
   std::array<std::unique_ptr<asio::steady_timer>, 3> timers;
   std::deque<Event> events;
   bool is_dispatching = false;
-  std::function<void(const StoreStatus&)> status_callback;
+  Callbacks<const StoreStatus&> status_callbacks;
   Waiters waiting;        // for the sync that is under way
   Waiters waiting_later;  // for one that begins after it
   bool online;
@@ -140,10 +141,15 @@ struct StoreRuntime::Loop {
   }
 
   void carry_out(const client::Notify&) {
-    if (!status_callback) return;
-    const auto callback = status_callback;  // it may replace itself
+    const auto callbacks = status_callbacks.all();
+    if (callbacks.empty()) return;
+    const StoreStatus status = machine.status();
+    for (const auto& callback : callbacks) tell(*callback, status);
+  }
+
+  void tell(Callback<const StoreStatus&>& callback, const StoreStatus& status) {
     try {
-      callback(machine.status());
+      callback(status);
     } catch (const std::exception& error) {
       options.log.error("sync", fmt::format("the status callback threw: {}", error.what()));
     } catch (...) {
@@ -208,25 +214,21 @@ void StoreRuntime::set_online(bool online) {
   asio::post(loop_->io, [loop = loop_.get(), online] { loop->go(online); });
 }
 
-void StoreRuntime::on_status(std::function<void(const StoreStatus&)> callback) {
-  if (std::this_thread::get_id() == loop_->thread.get_id()) {
-    loop_->status_callback = std::move(callback);
-    return;
-  }
-  // Once this returns the one before is not called any more, so that what it refers to may go.
-  std::promise<void> replaced;
-  asio::post(loop_->io, [loop = loop_.get(), &callback, &replaced] {
-    loop->status_callback = std::move(callback);
-    replaced.set_value();
-  });
-  replaced.get_future().wait();
+Subscription StoreRuntime::on_status(std::function<void(const StoreStatus&)> callback) {
+  auto [entry, subscription] = loop_->status_callbacks.add(std::move(callback));
+  asio::post(loop_->io, [loop = loop_.get(), entry = entry] { loop->tell(*entry, loop->machine.status()); });
+  return std::move(subscription);
 }
+
+void StoreRuntime::post(std::function<void()> work) { asio::post(loop_->io, std::move(work)); }
+
+bool StoreRuntime::is_own_thread() const { return std::this_thread::get_id() == loop_->thread.get_id(); }
 
 Result<SyncReport> StoreRuntime::sync_now(std::chrono::milliseconds timeout) {
   Loop& loop = *loop_;
   if (!loop.options.net)
     return failure(ErrorCode::usage, "this store has no server to sync with; open it with StoreOptions::server");
-  if (std::this_thread::get_id() == loop.thread.get_id())
+  if (is_own_thread())
     return failure(ErrorCode::usage, "sync_now() waits for the thread that this callback runs on; call it elsewhere");
   auto waiter = std::make_shared<Waiter>();
   auto report = waiter->get_future();

@@ -45,7 +45,10 @@ class StoreRuntime {
   // Any thread.
   void mutated();
   void set_online(bool online);
-  void on_status(std::function<void(const StoreStatus&)> callback);
+  [[nodiscard]] Subscription on_status(std::function<void(const StoreStatus&)> callback);
+  /// Runs on the store's thread, unless the store ends before.
+  void post(std::function<void()> work);
+  bool is_own_thread() const;
   /// Waits for one complete sync that began after this call. Not from a callback (usage).
   Result<SyncReport> sync_now(std::chrono::milliseconds timeout);
 

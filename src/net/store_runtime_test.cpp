@@ -138,23 +138,31 @@ TEST(StoreRuntime, TheSocketsEventsReachTheMachine) {
   EXPECT_TRUE(service.closed.take());
 }
 
-TEST(StoreRuntime, WritesAreNoticedAndTheStatusCallbackIsReplacedAtOnce) {
+TEST(StoreRuntime, EveryObserverIsToldOfTheStatusUntilItsSubscriptionEnds) {
   FakeMachine machine;
   machine.on_event = [](const Event& event) -> Effects {
     if (std::holds_alternative<client::Mutated>(event)) return {client::Notify{}};
     return {};
   };
-  Mailbox<std::string> told;
-  StoreRuntime runtime(machine, {});
-  runtime.on_status([&](const StoreStatus& status) {
-    told.put(status.last_error);
-    throw std::runtime_error("a bug in the app");
-  });
-  runtime.mutated();
-  EXPECT_EQ(told.take(), "what was tried");
-  runtime.on_status([&](const StoreStatus&) { told.put("second"); });
-  runtime.mutated();
-  EXPECT_EQ(told.take(), "second");
+  Mailbox<std::string> first, second;
+  Subscription outlives;
+  {
+    StoreRuntime runtime(machine, {});
+    auto observed = runtime.on_status([&](const StoreStatus& status) {
+      first.put("first: " + status.last_error);
+      throw std::runtime_error("a bug in the app");
+    });
+    EXPECT_EQ(first.take(), "first: what was tried");
+    outlives = runtime.on_status([&](const StoreStatus&) { second.put("second"); });
+    EXPECT_EQ(second.take(), "second");
+    runtime.mutated();
+    EXPECT_EQ(first.take(), "first: what was tried");
+    EXPECT_EQ(second.take(), "second");
+    observed.stop();
+    runtime.mutated();
+    EXPECT_EQ(second.take(), "second");
+    EXPECT_TRUE(first.is_empty());
+  }
 }
 
 TEST(StoreRuntime, AStoreThatStartsOfflineTouchesNothingUntilAsked) {
@@ -227,8 +235,8 @@ TEST(StoreRuntime, WithoutAServerOrFromACallbackSyncingIsAUsageError) {
   EXPECT_EQ(local.sync_now(kDeadline).error().code, ErrorCode::usage);
   Mailbox<ErrorCode> code;
   StoreRuntime runtime(machine, offline(1));
-  runtime.on_status([&](const StoreStatus&) { code.put(runtime.sync_now(kDeadline).error().code); });
-  runtime.mutated();
+  const auto observed =
+      runtime.on_status([&](const StoreStatus&) { code.put(runtime.sync_now(kDeadline).error().code); });
   EXPECT_EQ(code.take(), ErrorCode::usage);
 }
 
