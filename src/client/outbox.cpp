@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::string_view kColumns =
     "ordinal, mutation_id, client_mutation_id, id_seed, name, args_version, args, hlc, depends_on, attempts, covered, "
-    "outcome_known, last_error";
+    "outcome_known, last_error, dependency_key, awaits_server";
 
 Entry read_entry(const sqlite::Statement& row) {
   Entry entry;
@@ -26,6 +26,8 @@ Entry read_entry(const sqlite::Statement& row) {
   entry.covered = row.integer(10) != 0;
   entry.outcome_known = row.integer(11) != 0;
   entry.last_error = std::string(row.text(12));
+  entry.dependency_key = std::string(row.text(13));
+  entry.awaits_server = row.integer(14) != 0;
   return entry;
 }
 
@@ -93,7 +95,7 @@ Result<std::int64_t> next_ordinal(StoreState& state) {
 Result<void> append(StoreState& state, const Entry& entry) {
   auto insert = state.connection->prepare(
       "INSERT INTO nizhal_outbox(ordinal, client_mutation_id, id_seed, name, args_version, args, hlc, depends_on, "
-      "enqueued_at) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+      "enqueued_at, dependency_key, awaits_server) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
   if (!insert) return tl::unexpected(insert.error());
   insert->bind(1, entry.ordinal)
       .bind_text(2, entry.client_mutation_id)
@@ -103,14 +105,17 @@ Result<void> append(StoreState& state, const Entry& entry) {
       .bind_text(6, entry.args)
       .bind_text(7, entry.hlc)
       .bind_text(8, depends_on_text(entry.depends_on))
-      .bind_text(9, to_iso8601(state.now()));
+      .bind_text(9, to_iso8601(state.now()))
+      .bind_text(10, entry.dependency_key)
+      .bind(11, std::int64_t{entry.awaits_server});
   return insert->run();
 }
 
 Result<void> update(StoreState& state, const Entry& entry) {
   auto statement = state.connection->prepare(
       "UPDATE nizhal_outbox SET mutation_id = ?2, id_seed = ?3, name = ?4, args_version = ?5, args = ?6, hlc = ?7, "
-      "depends_on = ?8, attempts = ?9, covered = ?10, outcome_known = ?11, last_error = ?12 WHERE ordinal = ?1");
+      "depends_on = ?8, attempts = ?9, covered = ?10, outcome_known = ?11, last_error = ?12, dependency_key = ?13, "
+      "awaits_server = ?14 WHERE ordinal = ?1");
   if (!statement) return tl::unexpected(statement.error());
   statement->bind(1, entry.ordinal);
   if (entry.mutation_id) {
@@ -127,7 +132,9 @@ Result<void> update(StoreState& state, const Entry& entry) {
       .bind(9, entry.attempts)
       .bind(10, std::int64_t{entry.covered})
       .bind(11, std::int64_t{entry.outcome_known})
-      .bind_text(12, entry.last_error);
+      .bind_text(12, entry.last_error)
+      .bind_text(13, entry.dependency_key)
+      .bind(14, std::int64_t{entry.awaits_server});
   return statement->run();
 }
 

@@ -27,6 +27,8 @@ struct Entry {
   bool covered = false;       // by a pull: its effects are in the base
   bool outcome_known = false;
   std::string last_error;
+  std::string dependency_key;  // by which later mutations may depend on it; empty: it has no name
+  bool awaits_server = false;  // server_authoritative and not applied yet: it has no local effects
 
   /// Burns its mutation id and has no effects.
   bool is_skip() const { return name == protocol::kSkip; }

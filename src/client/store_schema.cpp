@@ -58,7 +58,8 @@ CREATE TABLE IF NOT EXISTS nizhal_id_map(
                                        R"(
 CREATE TABLE IF NOT EXISTS nizhal_inverse(
   ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
-  client_mutation_id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, args_version INTEGER NOT NULL, args TEXT NOT NULL);
+  client_mutation_id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, args_version INTEGER NOT NULL, args TEXT NOT NULL,
+  undone_by TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS nizhal_subscription(
   rule TEXT NOT NULL, parameters TEXT NOT NULL, until TEXT, PRIMARY KEY(rule, parameters)) WITHOUT ROWID;
 )";
@@ -213,6 +214,9 @@ Result<void> prepare_control_tables(StoreState& state) {
   if (format != 1) return {};
   auto transaction = sqlite::Transaction::begin(*state.connection, sqlite::Transaction::Mode::immediate);
   if (!transaction) return tl::unexpected(transaction.error());
+  // Another process that opens it at this moment may have been first.
+  if (auto loaded = state.meta->load(); !loaded) return loaded;
+  if (state.meta->integer(meta_key::kFormat) != 1) return {};
   if (auto changed = state.connection->execute(kFromFormat1); !changed) return changed;
   if (auto made = state.connection->execute(kControlTables); !made) return made;
   if (auto kept = state.meta->set(meta_key::kFormat, kFormat); !kept) return kept;

@@ -8,6 +8,8 @@
 //   nizhal_staged       pages of a pull that is not complete, as they came
 //   nizhal_dead_letter  refused mutations with their reason
 //   nizhal_id_map       ids of this device that the server replaced (S7)
+//   nizhal_inverse      the call that takes a mutation back, of the newest ones; undone_by: the mutation that did
+//   nizhal_subscription buckets that the app asked for
 #pragma once
 
 #include <nizhal/result.hpp>
