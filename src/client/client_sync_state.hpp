@@ -1,0 +1,144 @@
+// What the sync machine knows from one event to the next. Its events are handled in client_sync.cpp, what comes back
+// from the server in client_sync_answers.cpp.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "client/backoff.hpp"
+#include "client/client_sync.hpp"
+#include "client/local_store.hpp"
+#include "client/poke_socket.hpp"
+#include "client/tuning.hpp"
+#include "protocol/pull.hpp"
+#include "protocol/push.hpp"
+
+namespace nizhal::client {
+
+/// A request that left and was not answered yet. There is at most one: push and pull take turns.
+struct InFlight {
+  RequestId id = 0;
+  enum class Kind { push, pull } kind = Kind::push;
+  protocol::PushRequest push{};
+  protocol::PullRequest pull{};
+};
+
+inline constexpr const char* kUpgrade =
+    "the server takes no more writes from this version of the app; update it. Every write is kept";
+
+struct ClientSync::State {
+  State(LocalStore& store_in, Clock& clock_in, Random& random_in, Log log_in, SyncOptions options_in);
+
+  LocalStore& store;
+  Random& random;
+  Log log;
+  SyncOptions options;
+  Tuning tuning;
+  Effects effects;
+
+  // What is wanted
+  bool started = false;
+  bool stopped = false;
+  bool online_wanted = true;  // until WentOffline
+  bool push_wanted = false;
+  bool pull_wanted = false;
+  bool sync_active = false;  // a SyncRequested has not come to its end
+  SyncReport sync_report;
+
+  // What is under way
+  RequestId last_request = 0;
+  std::optional<InFlight> in_flight;
+  unsigned pushes_in_row = 0;  // since the last pull
+  bool push_paused = false;    // 426: until a newer app, or the user's own try
+  bool waiting_for_retry = false;
+  Backoff backoff;
+  unsigned busy_answers = 0;
+  unsigned renumberings = 0;  // in a row, without any outcome
+  std::size_t push_mutations_max = Tuning{}.push_mutations_max;
+
+  // Credentials
+  std::string token;
+  bool token_fresh = false;
+  bool token_asked = false;
+  bool token_refused = false;  // the server said 401 to a token that was just fetched
+
+  PokeSocket socket;
+
+  mutable std::mutex status_mutex;
+  StoreStatus status;
+
+  template <class Change>
+  void set_status(Change change) {
+    {
+      const std::lock_guard lock(status_mutex);
+      change(status);
+    }
+    notify();
+  }
+  void notify() {
+    const bool is_there = std::any_of(effects.begin(), effects.end(),
+                                      [](const Effect& effect) { return std::holds_alternative<Notify>(effect); });
+    if (!is_there) effects.emplace_back(Notify{});
+  }
+
+  bool may_send() const { return !stopped && !options.server.empty() && (sync_active || (started && online_wanted)); }
+
+  // Sending
+  void send(InFlight request, std::string_view path, std::string body);
+  void ask_for_token(bool after_refusal);
+  /// True when a push left. The outbox may turn out to hold nothing.
+  bool try_push();
+  bool try_pull();
+  /// Starts whatever is next. Called at the end of every event; does nothing while a request is under way.
+  void advance();
+  /// Nothing to do until the next event.
+  void rest();
+  /// The end of a SyncRequested.
+  void finish_sync(std::optional<Error> error);
+
+  // Failures
+  /// Waits and tries again. `kind` stays wanted.
+  void try_later(InFlight::Kind kind, Error error, std::chrono::milliseconds at_least);
+  /// The local file cannot be read or written: nothing is lost, and sync goes on when it can be again (S11).
+  void storage_failed(std::string_view stage, const Error& error);
+  void request_failed(const InFlight& request, Error error, std::chrono::milliseconds at_least = {});
+
+  // Answers
+  void answered(const protocol::HttpResponse& response);
+  void went_well();
+  void push_answered(const InFlight& request, const protocol::HttpResponse& response);
+  void settle(const InFlight& request, const protocol::PushReply& reply);
+  void pull_answered(const InFlight& request, const protocol::HttpResponse& response);
+  void unauthorized(const InFlight& request, const protocol::HttpResponse& response);
+  void upgrade_required(const protocol::HttpResponse& response);
+  void split(const InFlight& request, const protocol::HttpResponse& response);
+
+  // Timers and the socket
+  void set_pull_timer();
+  void cancel_timers();
+  void open_socket();
+  void forget_backoff();
+
+  // Events
+  void on(const Started&);
+  void on(const Mutated&);
+  void on(const SyncRequested&);
+  void on(const WentOnline&);
+  void on(const WentOffline&);
+  void on(const Answered& event);
+  void on(const Failed& event);
+  void on(const TokenFetched& event);
+  void on(const SocketOpened&);
+  void on(const SocketClosed& event);
+  void on(const SocketFrame& event);
+  void on(const TimerFired& event);
+  void on(const Stopped&);
+  Effects handle(const Event& event);
+};
+
+}  // namespace nizhal::client
