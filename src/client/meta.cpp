@@ -5,15 +5,35 @@
 namespace nizhal::client {
 
 Result<void> Meta::load() {
-  values_.clear();
+  Values loaded;
   auto select = connection_->prepare("SELECT key, value FROM nizhal_meta");
   if (!select) return tl::unexpected(select.error());
   while (true) {
     auto row = select->step();
     if (!row) return tl::unexpected(row.error());
-    if (!*row) return {};
-    values_[std::string(select->text(0))] = std::string(select->text(1));
+    if (!*row) break;
+    loaded[std::string(select->text(0))] = std::string(select->text(1));
   }
+  values_ = std::move(loaded);
+  before_.clear();
+  return {};
+}
+
+void Meta::begin() {
+  before_.clear();
+  lazy_before_ = lazy_;
+}
+
+void Meta::roll_back() {
+  for (auto& [key, value] : before_) {
+    if (value) {
+      values_.insert_or_assign(key, std::move(*value));
+    } else {
+      values_.erase(key);
+    }
+  }
+  before_.clear();
+  lazy_ = lazy_before_;
 }
 
 const std::string& Meta::get(std::string_view key) const {
@@ -55,6 +75,8 @@ Result<void> Meta::write(std::string_view key, std::string_view value) {
   if (!insert) return tl::unexpected(insert.error());
   insert->bind_text(1, key).bind_text(2, value);
   if (auto done = insert->run(); !done) return done;
+  const auto it = values_.find(key);
+  before_.try_emplace(std::string(key), it == values_.end() ? std::nullopt : std::optional<std::string>(it->second));
   values_.insert_or_assign(std::string(key), std::string(value));
   return {};
 }

@@ -1,11 +1,13 @@
 // nizhal_meta: the device's few facts that are not rows, as text by name. Read once, cached, written through.
 //
-// The fact that must not break: what the cache says inside a transaction is undone with it (reload after a rollback).
+// The fact that must not break: what the cache says inside a transaction is undone with it, from memory: after a disk
+// error the file may not be readable, and a cursor that was never committed would skip rows.
 // Lazy facts (the cursor of an idle pull) may be lost by a crash: losing them only costs repeats.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -41,7 +43,11 @@ inline constexpr std::string_view kLastSynced = "last_synced";
 class Meta {
  public:
   explicit Meta(sqlite::Connection& connection) : connection_(&connection) {}
+  /// Changes nothing here when it fails.
   [[nodiscard]] Result<void> load();
+  /// A transaction begins: roll_back() goes back to here.
+  void begin();
+  void roll_back();
   /// Empty when absent.
   const std::string& get(std::string_view key) const;
   /// 0 when absent or no number.
@@ -56,8 +62,11 @@ class Meta {
  private:
   [[nodiscard]] Result<void> write(std::string_view key, std::string_view value);
   sqlite::Connection* connection_;
-  std::map<std::string, std::string, std::less<>> values_;
-  std::map<std::string, std::string, std::less<>> lazy_;
+  using Values = std::map<std::string, std::string, std::less<>>;
+  Values values_;
+  Values lazy_;
+  std::map<std::string, std::optional<std::string>, std::less<>> before_;  // what the open transaction replaced
+  Values lazy_before_;
 };
 
 }  // namespace nizhal::client

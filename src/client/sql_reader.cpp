@@ -5,6 +5,8 @@
 
 #include <cstring>
 
+#include "sqlite/error.hpp"
+
 namespace nizhal::client {
 namespace {
 
@@ -33,6 +35,9 @@ int authorize(void*, int action, const char* first, const char*, const char*, co
   }
 }
 
+/// What was asked is wrong; everything else is the file's trouble.
+bool is_of_the_text(int code) { return (code & 0xff) == SQLITE_ERROR; }
+
 Error usage(std::string message) { return Error{ErrorCode::usage, std::move(message)}; }
 
 struct Finalizer {
@@ -46,7 +51,8 @@ Result<OwnStatement> prepare(sqlite3* database, std::string_view text, std::stri
   const int code = sqlite3_prepare_v2(database, text.data(), static_cast<int>(text.size()), &statement, &tail);
   OwnStatement owned(statement);
   if (code == SQLITE_AUTH) return tl::unexpected(usage("only reading is allowed here; changes go through mutators"));
-  if (code != SQLITE_OK) return tl::unexpected(usage(fmt::format("SQL: {}", sqlite3_errmsg(database))));
+  if (is_of_the_text(code)) return tl::unexpected(usage(fmt::format("SQL: {}", sqlite3_errmsg(database))));
+  if (code != SQLITE_OK) return tl::unexpected(sqlite::make_error(code, "reading", sqlite3_errmsg(database)));
   *rest = text.substr(static_cast<std::size_t>(tail - text.data()));
   return owned;
 }
@@ -94,6 +100,7 @@ Result<SqlResult> read_sql(StoreState& state, std::string_view text) {
   if (!*statement) return tl::unexpected(usage("the SQL text is empty"));
   while (!rest.empty()) {
     auto next = prepare(*database, rest, &rest);
+    if (!next && next.error().code != ErrorCode::usage) return tl::unexpected(next.error());
     if (!next || *next) return tl::unexpected(usage("one statement at a time"));
   }
   sqlite3_stmt* select = statement->get();
@@ -106,7 +113,7 @@ Result<SqlResult> read_sql(StoreState& state, std::string_view text) {
   while (true) {
     const int code = sqlite3_step(select);
     if (code == SQLITE_DONE) return result;
-    if (code == SQLITE_ERROR) return tl::unexpected(usage(fmt::format("SQL: {}", sqlite3_errmsg(*database))));
+    if (is_of_the_text(code)) return tl::unexpected(usage(fmt::format("SQL: {}", sqlite3_errmsg(*database))));
     if (code != SQLITE_ROW) return tl::unexpected(state.reader->last_error("reading"));
     std::vector<Value> row;
     row.reserve(static_cast<std::size_t>(columns));

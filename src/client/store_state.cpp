@@ -51,10 +51,11 @@ Result<void> LocalStore::State::notice_others() {
   auto version = connection->query_integer("PRAGMA data_version");
   if (!version) return tl::unexpected(version.error());
   const std::int64_t now = version->value_or(0);
-  if (std::exchange(data_version, now) == now) return {};
+  if (data_version == now) return {};
   footprint.is_complete = false;
   changes.note_others();
   if (auto loaded = meta->load(); !loaded) return loaded;
+  data_version = now;  // only now: what could not be read must be looked at again
   load_from_meta();
   return {};
 }

@@ -82,6 +82,7 @@ auto in_transaction(StoreState& state, Work work) -> decltype(work()) {
   auto transaction = sqlite::Transaction::begin(*state.connection, sqlite::Transaction::Mode::immediate);
   if (!transaction) return Answer(tl::unexpected(transaction.error()));
   std::optional<sqlite::Transaction> open(std::move(*transaction));
+  state.meta->begin();
   auto noticed = state.notice_others();
   Answer answer = noticed ? work() : Answer(tl::unexpected(noticed.error()));
   std::shared_ptr<const Commit> commit;
@@ -109,11 +110,8 @@ auto in_transaction(StoreState& state, Work work) -> decltype(work()) {
   if (commit && commit->changes.is_unknown) state.changes.note_others();
   state.changes.roll_back();
   state.settlements.clear();
-  if (auto loaded = state.meta->load(); loaded) {
-    state.load_from_meta();
-  } else {
-    state.log.error("storage", "nizhal_meta cannot be read after a rollback: " + loaded.error().message);
-  }
+  state.meta->roll_back();
+  state.load_from_meta();
   return answer;
 }
 
