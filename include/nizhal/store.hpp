@@ -162,13 +162,15 @@ class Store {
     if (rows->empty()) return std::optional<T>();
     return std::optional<T>(std::move(rows->front()));
   }
-  template <class T>
-  Result<std::vector<T>> query(const Query<T>& query) const {
+  /// Rows of a table, of joined tables (std::tuple), or folded (FoldRow). Errors: invalid_args (names, types and
+  /// operands that do not fit; a sum beyond 64 bits), not_found (a table of another domain), and the storage's.
+  template <TypedQuery Q>
+  Result<std::vector<typename Q::Result>> query(const Q& query) const {
     auto rows = query_rows(query.spec());
     if (!rows) return tl::unexpected(rows.error());
-    std::vector<T> objects;
+    std::vector<typename Q::Result> objects;
     objects.reserve(rows->size());
-    for (const Row& row : *rows) objects.push_back(query.table().from_row(row));
+    for (const Row& row : *rows) objects.push_back(query.from_row(row));
     return objects;
   }
   /// Read-only SQL over the app's tables; anything that would write is refused (usage).
@@ -176,21 +178,21 @@ class Store {
 
   /// Calls back with the rows now, and again after each commit that changes them, this process's or another's. What is
   /// delivered is always the query's result at one commit; several commits may come as one delivery.
-  template <class T>
-  [[nodiscard]] Result<Subscription> live(const Query<T>& query,
-                                          std::function<void(const Rows<T>&, const Delta<T>&)> callback,
-                                          LiveOptions options = {}) {
-    return live_rows(
-        query.spec(),
-        typed_callback<T>([table = query.table()](const Row& row) { return table.from_row(row); }, std::move(callback)),
-        std::move(options));
+  template <TypedQuery Q>
+  [[nodiscard]] Result<Subscription> live(
+      const Q& query, std::function<void(const Rows<typename Q::Result>&, const Delta<typename Q::Result>&)> callback,
+      LiveOptions options = {}) {
+    return live_rows(query.spec(),
+                     typed_callback<typename Q::Result>([query](const Row& row) { return query.from_row(row); },
+                                                        std::move(callback)),
+                     std::move(options));
   }
   /// The same for a reading SQL statement; each row is its values in the order of the columns.
   [[nodiscard]] Result<Subscription> live_sql(std::string_view text,
                                               std::function<void(const Rows<Row>&, const Delta<Row>&)> callback,
                                               LiveOptions options = {});
-  template <class T>
-  Result<Explanation> explain(const Query<T>& query) const {
+  template <TypedQuery Q>
+  Result<Explanation> explain(const Q& query) const {
     return explain_query(query.spec());
   }
   Result<Explanation> explain_sql(std::string_view text) const;

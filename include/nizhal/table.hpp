@@ -134,7 +134,7 @@ Table<T> table(std::string name) {
 
 template <class T>
 Query<T>::Query(const Table<T>& table) : table_(table) {
-  spec_.table = &table_.def();
+  this->spec_.table = &table_.def();
 }
 
 template <class T>

@@ -66,6 +66,40 @@ std::strong_ordering compare_magnitudes(const Decimal& left, std::string_view le
   return compare_bytes(left_fraction, right_fraction);
 }
 
+/// Digits of equal length, left ≥ right when subtracting.
+std::string combine_digits(const std::string& left, const std::string& right, bool subtracts) {
+  std::string digits(left.size(), '0');
+  int carry = 0;
+  for (std::size_t i = left.size(); i-- > 0;) {
+    int digit = left[i] - '0' + carry + (subtracts ? '0' - right[i] : right[i] - '0');
+    carry = digit > 9 ? 1 : digit < 0 ? -1 : 0;
+    digit -= 10 * carry;
+    digits[i] = static_cast<char>('0' + digit);
+  }
+  if (carry > 0) digits.insert(digits.begin(), '1');
+  return digits;
+}
+
+std::string add_parsed(const Decimal& left, const Decimal& right) {
+  const std::size_t whole = std::max(left.whole.size(), right.whole.size());
+  const std::size_t scale = std::max(left.fraction.size(), right.fraction.size());
+  const auto digits_of = [&](const Decimal& decimal) {
+    std::string digits(whole - decimal.whole.size(), '0');
+    digits.append(decimal.whole).append(decimal.fraction).append(scale - decimal.fraction.size(), '0');
+    return digits;
+  };
+  std::string a = digits_of(left), b = digits_of(right);
+  bool negative = left.negative;
+  if (left.negative != right.negative && a < b) {
+    std::swap(a, b);
+    negative = right.negative;
+  }
+  std::string digits = combine_digits(a, b, left.negative != right.negative);
+  if (scale > 0) digits.insert(digits.size() - scale, 1, '.');
+  if (negative) digits.insert(digits.begin(), '-');
+  return canonical_decimal(digits).value_or("0");
+}
+
 }  // namespace
 
 std::optional<std::string> canonical_decimal(std::string_view text) {
@@ -129,6 +163,26 @@ std::strong_ordering compare_decimals(std::string_view left, std::string_view ri
     return left_negative ? std::strong_ordering::less : std::strong_ordering::greater;
   return left_negative ? compare_magnitudes(*right_number, right_fraction, *left_number, left_fraction)
                        : compare_magnitudes(*left_number, left_fraction, *right_number, right_fraction);
+}
+
+std::string add_decimals(std::string_view left, std::string_view right) {
+  return add_parsed(parse_decimal(left).value_or(Decimal{}), parse_decimal(right).value_or(Decimal{}));
+}
+
+std::string subtract_decimals(std::string_view left, std::string_view right) {
+  Decimal negated = parse_decimal(right).value_or(Decimal{});
+  negated.negative = !negated.negative;
+  return add_parsed(parse_decimal(left).value_or(Decimal{}), negated);
+}
+
+std::string shortest_decimal(std::string_view text) {
+  auto shortest = parse_decimal(text) ? canonical_decimal(text) : std::nullopt;
+  if (!shortest) return std::string(text);
+  if (shortest->find('.') != std::string::npos) {
+    shortest->erase(shortest->find_last_not_of('0') + 1);
+    if (shortest->back() == '.') shortest->pop_back();
+  }
+  return *std::move(shortest);
 }
 
 }  // namespace nizhal

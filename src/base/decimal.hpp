@@ -26,4 +26,11 @@ bool is_canonical_decimal(std::string_view text);
 /// come after all numbers, among themselves by bytes; so this is a total order on all texts.
 std::strong_ordering compare_decimals(std::string_view left, std::string_view right);
 
+/// Exact. A text that is no plain decimal counts as zero.
+std::string add_decimals(std::string_view left, std::string_view right);
+std::string subtract_decimals(std::string_view left, std::string_view right);
+/// Without needless zeros behind the point, the form that stands for all that are equal: "1.50" is "1.5", "2.0" is "2".
+/// What is no plain decimal stays as it is.
+std::string shortest_decimal(std::string_view text);
+
 }  // namespace nizhal
