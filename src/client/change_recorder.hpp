@@ -34,6 +34,7 @@ class ChangeRecorder {
   void touch_all(const TableDef& table);
   /// Another process wrote since the last transaction.
   void note_others() { changes_.is_unknown = true; }
+  bool has_noted_others() const { return changes_.is_unknown; }
 
   /// At the end of the transaction, before its commit: what it comes to.
   [[nodiscard]] Result<ChangeSet> finish(sqlite::Connection& connection);

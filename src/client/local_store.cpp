@@ -13,6 +13,7 @@
 #include "client/sql_reader.hpp"
 #include "client/store_schema.hpp"
 #include "client/store_state.hpp"
+#include "client/sync_requests.hpp"
 #include "sqlite/table_sql.hpp"
 
 namespace nizhal::client {
@@ -31,6 +32,27 @@ Result<void> open_file(StoreState& state) {
   return {};
 }
 
+/// Counts among those that have the file open, where that can be known. Whoever replaces the file waits for them.
+Result<void> enter(StoreState& state) {
+  if (!state.options.locks) return {};
+  auto entered = state.options.locks->enter();
+  if (entered || entered.error().code == ErrorCode::busy) return entered;
+  state.log.warning("storage", entered.error().message);
+  return {};
+}
+
+/// Before the file is replaced: it must not be pulled from under another handle, whose writes would go nowhere.
+Result<void> have_alone(StoreState& state) {
+  if (!state.options.locks) return {};
+  auto alone = state.options.locks->try_alone();
+  if (!alone) return tl::unexpected(alone.error());
+  if (*alone) return {};
+  return failure(ErrorCode::busy,
+                 fmt::format("\"{}\" belongs to {} and is open elsewhere, in another process or in this one; close it "
+                             "there, then open it again. Nothing was touched",
+                             state.options.path, identity::describe(state.actor)));
+}
+
 /// The file is this actor's after this, or the store is not opened (S9).
 Result<void> settle_identity(StoreState& state) {
   auto match = identity::match(state);
@@ -42,12 +64,14 @@ Result<void> settle_identity(StoreState& state) {
         fmt::format("\"{}\" belongs to {}, not to {}; open another file, or let StoreOptions::other_actor archive "
                     "or discard it",
                     state.options.path, identity::describe(state.actor), identity::describe(state.options.actor)));
+  if (auto alone = have_alone(state); !alone) return alone;
   // Closing the last connection writes everything into the one file.
   state.meta.reset();
   state.connection.reset();
   const auto moved = state.options.other_actor == OtherActor::Archive
                          ? identity::archive(state.options.path, state.clock.now(), state.log)
                          : identity::discard(state.options.path, state.log);
+  if (auto entered = enter(state); !entered) return entered;
   if (!moved) return moved;
   return open_file(state);
 }
@@ -66,6 +90,7 @@ LocalStore::~LocalStore() {
 
 Result<std::unique_ptr<LocalStore>> LocalStore::open(LocalStoreOptions options, Clock& clock, Random& random, Log log) {
   auto state = std::make_unique<State>(std::move(options), clock, random, std::move(log));
+  if (auto entered = enter(*state); !entered) return tl::unexpected(entered.error());
   if (auto opened = open_file(*state); !opened) return tl::unexpected(opened.error());
   if (auto settled = settle_identity(*state); !settled) return tl::unexpected(settled.error());
   auto prepared = in_transaction(*state, [&]() -> Result<void> {
@@ -181,6 +206,37 @@ void LocalStore::add_listener(CommitListener& listener) {
 void LocalStore::remove_listener(CommitListener& listener) {
   const std::lock_guard lock(state_->mutex);
   std::erase(state_->listeners, &listener);
+}
+
+Result<std::uint64_t> LocalStore::notice_others() {
+  const std::lock_guard lock(state_->mutex);
+  if (auto noticed = state_->notice_others(); !noticed) return tl::unexpected(noticed.error());
+  if (state_->changes.has_noted_others()) {
+    auto commit = state_->finish_commit();
+    if (!commit) return tl::unexpected(commit.error());
+    state_->publish(std::move(*commit));
+  }
+  return state_->others_wrote;
+}
+
+Result<std::int64_t> LocalStore::ask_for_sync() {
+  const std::lock_guard lock(state_->mutex);
+  return in_transaction(*state_, [&] { return sync_requests::ask(*state_); });
+}
+
+std::optional<std::int64_t> LocalStore::outstanding_sync_request() {
+  const std::lock_guard lock(state_->mutex);
+  return sync_requests::outstanding(*state_);
+}
+
+Result<void> LocalStore::answer_sync_requests(std::int64_t up_to, const Result<SyncReport>& report) {
+  const std::lock_guard lock(state_->mutex);
+  return in_transaction(*state_, [&] { return sync_requests::answer(*state_, up_to, report); });
+}
+
+std::optional<Result<SyncReport>> LocalStore::answer_to_sync_request(std::int64_t request) {
+  const std::lock_guard lock(state_->mutex);
+  return sync_requests::answer_to(*state_, request);
 }
 
 Result<protocol::PushRequest> LocalStore::next_push(std::size_t mutations_max, std::size_t body_bytes_max) {

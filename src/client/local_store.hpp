@@ -19,6 +19,7 @@
 #include "base/environment.hpp"
 #include "base/ids.hpp"
 #include "base/log.hpp"
+#include "client/store_locks.hpp"
 #include "domain/compiled_domain.hpp"
 #include "protocol/pull.hpp"
 #include "protocol/push.hpp"
@@ -32,6 +33,7 @@ struct LocalStoreOptions {
   std::string server;
   Durability durability = Durability::Process;
   OtherActor other_actor = OtherActor::Refuse;
+  std::shared_ptr<StoreLocks> locks = {};  // nothing: no other handle can have the file open
 };
 
 class CommitListener;
@@ -64,6 +66,17 @@ class LocalStore {
   /// Hears of every commit from now on. Remove it before it goes.
   void add_listener(CommitListener& listener);
   void remove_listener(CommitListener& listener);
+
+  // Other handles of the file (S8)
+  /// Looks whether another process, or another handle in this one, wrote to the file: then what is cached is read
+  /// again, and the listeners are told a commit of which anything is possible. Cheap when nobody did. Gives how often
+  /// others were noticed so far, by this or by any other call.
+  Result<std::uint64_t> notice_others();
+  /// Asks the handle that syncs for a sync; gives the request's number.
+  Result<std::int64_t> ask_for_sync();
+  std::optional<std::int64_t> outstanding_sync_request();
+  Result<void> answer_sync_requests(std::int64_t up_to, const Result<SyncReport>& report);
+  std::optional<Result<SyncReport>> answer_to_sync_request(std::int64_t request);
 
   // The sync's side
   /// The next batch to send, mutation ids given durably to those that are new (S5). Empty: nothing to send.

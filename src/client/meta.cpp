@@ -14,6 +14,14 @@ Result<void> Meta::load() {
     if (!*row) break;
     loaded[std::string(select->text(0))] = std::string(select->text(1));
   }
+  const auto has_changed = [&](const auto& fact) {
+    const auto before = values_.find(fact.first);
+    const auto now = loaded.find(fact.first);
+    if (before == values_.end() || now == loaded.end()) return (before == values_.end()) != (now == loaded.end());
+    return before->second != now->second;
+  };
+  std::erase_if(lazy_, has_changed);
+  std::erase_if(lazy_before_, has_changed);
   values_ = std::move(loaded);
   before_.clear();
   return {};

@@ -1,7 +1,8 @@
 // nizhal_meta: the device's few facts that are not rows, as text by name. Read once, cached, written through.
 //
 // The fact that must not break: what the cache says inside a transaction is undone with it, from memory: after a disk
-// error the file may not be readable, and a cursor that was never committed would skip rows.
+// error the file may not be readable, and a cursor that was never committed would skip rows. And what another process
+// wrote is read again before it is used (LocalStore::State::notice_others).
 // Lazy facts (the cursor of an idle pull) may be lost by a crash: losing them only costs repeats.
 #pragma once
 
@@ -38,12 +39,15 @@ inline constexpr std::string_view kLastHlc = "last_hlc";
 inline constexpr std::string_view kClockOffset = "clock_offset_ms";
 inline constexpr std::string_view kServerTime = "last_server_time";
 inline constexpr std::string_view kLastSynced = "last_synced";
+inline constexpr std::string_view kSyncAsked = "sync_asked";        // number of the latest request to the handle that syncs
+inline constexpr std::string_view kSyncAnswered = "sync_answered";  // JSON: its latest answer, see sync_requests.cpp
 }  // namespace meta_key
 
 class Meta {
  public:
   explicit Meta(sqlite::Connection& connection) : connection_(&connection) {}
-  /// Changes nothing here when it fails.
+  /// Changes nothing here when it fails. A lazy fact that another process has written meanwhile is dropped: the
+  /// file's is the newer one.
   [[nodiscard]] Result<void> load();
   /// A transaction begins: roll_back() goes back to here.
   void begin();

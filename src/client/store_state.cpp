@@ -56,6 +56,7 @@ Result<void> LocalStore::State::notice_others() {
   changes.note_others();
   if (auto loaded = meta->load(); !loaded) return loaded;
   data_version = now;  // only now: what could not be read must be looked at again
+  ++others_wrote;
   load_from_meta();
   return {};
 }

@@ -50,6 +50,7 @@ struct LocalStore::State {
   Actor actor;
   std::int64_t last_write_us = 0;  // monotonic, of the last committed transaction
   std::int64_t data_version = -1;  // changes when another connection writes this file
+  std::uint64_t others_wrote = 0;  // how often that was noticed
   Footprint footprint;
   ChangeRecorder changes;               // of the open transaction
   std::vector<Settlement> settlements;  // of the open transaction
@@ -70,7 +71,8 @@ struct LocalStore::State {
   Result<std::shared_ptr<const Commit>> finish_commit();
   /// After it.
   void publish(std::shared_ptr<const Commit> commit);
-  /// Inside a write transaction: what another process wrote since the last one replaces what is cached.
+  /// What another handle wrote since the last look replaces what is cached. The next commit tells the listeners.
+  /// Inside a write transaction what it read stays true to its end; outside of one, others may write at once again.
   Result<void> notice_others();
 };
 using StoreState = LocalStore::State;
