@@ -206,6 +206,14 @@ Result<void> move_idle(StoreState& state, const protocol::PullPage& page) {
   return in_transaction(state, [] { return Result<void>(); });
 }
 
+/// Inside the transaction: whether the page still answers the next question. Another handle may have written since the
+/// question was looked at.
+Result<bool> is_still_asked(StoreState& state, const protocol::PullRequest& sent, SyncState sync_state) {
+  auto expected = puller::position(state);
+  if (!expected) return tl::unexpected(expected.error());
+  return sent.cursor == *expected && sync_state == parse_sync_state(state.meta->get(meta_key::kSyncState));
+}
+
 }  // namespace
 
 Result<PullApplied> apply_page(StoreState& state, const protocol::PullRequest& sent, const protocol::PullPage& page) {
@@ -239,15 +247,22 @@ Result<PullApplied> apply_page(StoreState& state, const protocol::PullRequest& s
   auto idle = is_idle(state, page);
   if (!idle) return tl::unexpected(idle.error());
 
+  bool is_outdated = false;
   auto done = [&]() -> Result<void> {
     if (!starts_over && *idle) return move_idle(state, page);
     if (page.has_more && !in_place) {
       return in_transaction(state, [&]() -> Result<void> {
+        auto still = is_still_asked(state, sent, sync_state);
+        if (!still) return tl::unexpected(still.error());
+        if (is_outdated = !*still; is_outdated) return {};
         if (auto kept = puller::stage(state, page, starts_over); !kept) return kept;
         return state.meta->set(meta_key::kSyncState, to_string(SyncState::done));
       });
     }
     return in_transaction(state, [&]() -> Result<void> {
+      auto still = is_still_asked(state, sent, sync_state);
+      if (!still) return tl::unexpected(still.error());
+      if (is_outdated = !*still; is_outdated) return {};
       auto confirmation = page.has_more ? Result<Confirmation>(Confirmation::nothing) : judge(state, page);
       if (!confirmation) return tl::unexpected(confirmation.error());
       const bool needs_rebase = *staged || starts_over || *confirmation != Confirmation::nothing ||
@@ -272,6 +287,7 @@ Result<PullApplied> apply_page(StoreState& state, const protocol::PullRequest& s
     });
   }();
   if (!done) return tl::unexpected(done.error());
+  if (is_outdated) return PullApplied{};
   applied.complete = !page.has_more;
   auto wanted = outbox::has_covered_unknown(state);
   if (!wanted) return tl::unexpected(wanted.error());

@@ -76,6 +76,7 @@ bool ClientSync::State::try_pull() {
 void ClientSync::State::advance() {
   if (in_flight || stopped) return;
   if (!may_send()) return rest();
+  if (!has_role()) return;
   if (waiting_for_retry || token_asked) return;
   if (push_paused) push_wanted = false;
   if (!push_wanted && !pull_wanted) return rest();
@@ -97,21 +98,33 @@ void ClientSync::State::rest() {
     was_syncing = std::exchange(status.syncing, false);
   }
   if (was_syncing) notify();
+  if (!may_send()) leave_role();
   if (!sync_active) return;
   if (push_paused) return finish_sync(Error{ErrorCode::upgrade_required, kUpgrade});
   finish_sync(std::nullopt);
 }
 
 void ClientSync::State::finish_sync(std::optional<Error> error) {
-  if (!std::exchange(sync_active, false)) return;
-  if (error) {
-    effects.emplace_back(SyncFinished{tl::unexpected(std::move(*error))});
-  } else if (auto counts = store.counts(); counts) {
-    sync_report.pending = counts->pending;
-    sync_report.dead_letters = counts->dead_letters;
-    effects.emplace_back(SyncFinished{sync_report});
+  if (!sync_active) return;
+  if (error) return end_sync(tl::unexpected(std::move(*error)));
+  auto counts = store.counts();
+  if (!counts) return end_sync(tl::unexpected(counts.error()));
+  sync_report.pending = counts->pending;
+  sync_report.dead_letters = counts->dead_letters;
+  end_sync(sync_report);
+}
+
+void ClientSync::State::end_sync(Result<SyncReport> report) {
+  sync_active = false;
+  asked_holder.reset();
+  if (const auto request = std::exchange(serving, std::nullopt)) {
+    // Whoever asked takes over from a store that is closed, and does it then.
+    const bool is_done = report || report.error().code != ErrorCode::closed;
+    if (is_done) {
+      if (auto told = store.answer_sync_requests(*request, report); !told) log.error("sync", told.error().message);
+    }
   } else {
-    effects.emplace_back(SyncFinished{tl::unexpected(counts.error())});
+    effects.emplace_back(SyncFinished{std::move(report)});
   }
   if (may_send()) return;
   // Only this sync had wanted the network.
@@ -121,6 +134,7 @@ void ClientSync::State::finish_sync(std::optional<Error> error) {
     now.syncing = false;
     if (now.connection == StoreStatus::Connection::online) now.connection = StoreStatus::Connection::offline;
   });
+  leave_role();
 }
 
 // Timers and the socket
@@ -167,6 +181,15 @@ void ClientSync::State::on(const SyncRequested&) {
         SyncFinished{failure(ErrorCode::usage, "this store has no server to sync with; open it with one")});
     return;
   }
+  // What another handle asked for may be past what this one wants to have pulled.
+  if (serving) {
+    sync_again = true;
+    return;
+  }
+  begin_sync();
+}
+
+void ClientSync::State::begin_sync() {
   if (!sync_active) sync_report = SyncReport{};
   sync_active = true;
   forget_backoff();
@@ -193,6 +216,8 @@ void ClientSync::State::on(const WentOnline&) {
 
 void ClientSync::State::on(const WentOffline&) {
   online_wanted = false;
+  // Another handle's sync is no reason to stay: that one takes over, and does it itself.
+  if (std::exchange(serving, std::nullopt)) sync_active = false;
   if (!sync_active) cancel_timers();
   socket.close(effects);
   set_status([](StoreStatus& now) {
@@ -250,6 +275,7 @@ void ClientSync::State::on(const Stopped&) {
   cancel_timers();
   socket.close(effects);
   stopped = true;
+  leave_role();
   in_flight.reset();
   set_status([](StoreStatus& now) {
     now.syncing = false;
@@ -261,6 +287,7 @@ Effects ClientSync::State::handle(const Event& event) {
   if (stopped) return {};
   std::visit([this](const auto& happened) { on(happened); }, event);
   advance();
+  if (begin_next_sync()) advance();
   return std::exchange(effects, {});
 }
 

@@ -57,9 +57,14 @@ struct SocketFrame {
 struct TimerFired {
   TimerId timer = TimerId::pull;
 };
+/// Some times a second while the store is open (kTick): time to see what other handles of the file did (S8).
+struct Ticked {};
+/// Nobody waits for the SyncRequested any more. One that another handle was asked to do ends; one that is under way
+/// here goes on.
+struct SyncAbandoned {};
 struct Stopped {};
 using Event = std::variant<Started, Mutated, SyncRequested, WentOnline, WentOffline, Answered, Failed, TokenFetched,
-                           SocketOpened, SocketClosed, SocketFrame, TimerFired, Stopped>;
+                           SocketOpened, SocketClosed, SocketFrame, TimerFired, Ticked, SyncAbandoned, Stopped>;
 
 // Effects
 struct SendRequest {  // POST path with headers and body; answered by Answered or Failed

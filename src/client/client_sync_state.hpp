@@ -50,6 +50,15 @@ struct ClientSync::State {
   bool sync_active = false;  // a SyncRequested has not come to its end
   SyncReport sync_report;
 
+  // Who syncs the file (client_sync_role.cpp)
+  bool holds_role = false;
+  std::uint64_t others_wrote = 0;            // as the store last told
+  bool request_noticed = false;              // another handle may have asked for a sync
+  bool sync_again = false;                   // a SyncRequested came while another handle's sync was under way
+  std::optional<std::int64_t> serving;       // the active sync answers the requests up to this one
+  std::optional<std::int64_t> asked_holder;  // the active sync is done by the holder: the number of the request to it
+  std::string look_error;                    // told once, not every time
+
   // What is under way
   RequestId last_request = 0;
   std::optional<InFlight> in_flight;
@@ -98,8 +107,23 @@ struct ClientSync::State {
   void advance();
   /// Nothing to do until the next event.
   void rest();
-  /// The end of a SyncRequested.
+  void begin_sync();
+  /// The end of a SyncRequested, or of a sync that another handle asked for.
   void finish_sync(std::optional<Error> error);
+  void end_sync(Result<SyncReport> report);
+
+  // Who syncs the file
+  /// True when this handle is the one that syncs, or has just become it. Else it stands by.
+  bool has_role();
+  void took_role();
+  void stand_by();
+  void role_failed(const Error& error);
+  /// This handle does not want the network.
+  void leave_role();
+  /// What other handles wrote is read, and what they ask for is seen.
+  void notice_others();
+  /// A sync that was asked for while another one was active, here or by another handle. False: there is none.
+  bool begin_next_sync();
 
   // Failures
   /// Waits and tries again. `kind` stays wanted.
@@ -137,6 +161,8 @@ struct ClientSync::State {
   void on(const SocketClosed& event);
   void on(const SocketFrame& event);
   void on(const TimerFired& event);
+  void on(const Ticked&);
+  void on(const SyncAbandoned&);
   void on(const Stopped&);
   Effects handle(const Event& event);
 };

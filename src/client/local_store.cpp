@@ -208,6 +208,8 @@ void LocalStore::remove_listener(CommitListener& listener) {
   std::erase(state_->listeners, &listener);
 }
 
+StoreLocks* LocalStore::locks() const { return state_->options.locks.get(); }
+
 Result<std::uint64_t> LocalStore::notice_others() {
   const std::lock_guard lock(state_->mutex);
   if (auto noticed = state_->notice_others(); !noticed) return tl::unexpected(noticed.error());
@@ -247,6 +249,7 @@ Result<protocol::PushRequest> LocalStore::next_push(std::size_t mutations_max, s
 Result<LocalStore::PushSettled> LocalStore::settle_push(const protocol::PushRequest& sent,
                                                         const protocol::PushReply& reply) {
   const std::lock_guard lock(state_->mutex);
+  if (auto noticed = state_->notice_others(); !noticed) return tl::unexpected(noticed.error());
   return pusher::settle(*state_, sent, reply);
 }
 
@@ -263,12 +266,14 @@ Result<void> LocalStore::dead_letter(std::string_view client_mutation_id, std::s
 
 Result<protocol::PullRequest> LocalStore::next_pull(std::size_t limit) {
   const std::lock_guard lock(state_->mutex);
+  if (auto noticed = state_->notice_others(); !noticed) return tl::unexpected(noticed.error());
   return puller::next_pull(*state_, limit);
 }
 
 Result<LocalStore::PullApplied> LocalStore::apply_page(const protocol::PullRequest& sent,
                                                        const protocol::PullPage& page) {
   const std::lock_guard lock(state_->mutex);
+  if (auto noticed = state_->notice_others(); !noticed) return tl::unexpected(noticed.error());
   return applier::apply_page(*state_, sent, page);
 }
 

@@ -68,6 +68,8 @@ class LocalStore {
   void remove_listener(CommitListener& listener);
 
   // Other handles of the file (S8)
+  /// Nothing: there can be none.
+  StoreLocks* locks() const;
   /// Looks whether another process, or another handle in this one, wrote to the file: then what is cached is read
   /// again, and the listeners are told a commit of which anything is possible. Cheap when nobody did. Gives how often
   /// others were noticed so far, by this or by any other call.

@@ -23,6 +23,9 @@ struct Tuning {
   std::int64_t interval_jitter_percent = 10;  // of the pull interval: devices started together drift apart
 };
 
+/// How often a handle looks whether others wrote to its file: one PRAGMA, some microseconds. What another process
+/// writes is shown, pushed or taken over within this, which a person takes for at once.
+inline constexpr std::chrono::milliseconds kTick{250};
 /// A page's server time corrects the device's clock when they differ by more than this. Less may be the network's
 /// delay.
 inline constexpr std::int64_t kClockCorrectionMs = 10'000;

@@ -9,8 +9,10 @@
 
 #include "base/environment.hpp"
 #include "base/json.hpp"
+#include "client/tuning.hpp"
 #include "domain/arguments_codec.hpp"
 #include "domain/compiled_domain.hpp"
+#include "net/file_locks.hpp"
 #include "net/store_implementation.hpp"
 #include "net/url.hpp"
 
@@ -105,12 +107,15 @@ Result<Store> open_store(StoreOptions options) {
     log = Log([sink = options.log](LogLevel level, std::string_view area, std::string_view message) {
       sink(to_string(level), fmt::format("{}: {}", area, message));
     });
+  std::shared_ptr<client::StoreLocks> locks;
+  if (options.path != ":memory:") locks = std::make_shared<net::FileLocks>(options.path);
   auto local = client::LocalStore::open({.path = std::move(options.path),
                                          .domain = std::move(*domain),
                                          .actor = std::move(options.actor),
                                          .server = options.server,
                                          .durability = options.durability,
-                                         .other_actor = options.other_actor},
+                                         .other_actor = options.other_actor,
+                                         .locks = std::move(locks)},
                                         system_clock(), system_random(), log);
   if (!local) return tl::unexpected(local.error());
 
@@ -129,6 +134,7 @@ Result<Store> open_store(StoreOptions options) {
   runtime.token = std::move(options.token);
   runtime.start_online = options.start_online;
   runtime.log = log;
+  runtime.tick = client::kTick;
   try {
     return Store(std::make_unique<Store::Implementation>(std::move(*local), log, std::move(sync), std::move(runtime)));
   } catch (const std::exception& error) {

@@ -56,6 +56,7 @@ struct StoreRuntime::Loop {
   std::unique_ptr<HttpClient> http;
   std::unique_ptr<WebSocketClient> socket;
   std::array<std::unique_ptr<asio::steady_timer>, 3> timers;
+  asio::steady_timer tick_timer{io};
   std::deque<Event> events;
   bool is_dispatching = false;
   Callbacks<const StoreStatus&> status_callbacks;
@@ -164,6 +165,16 @@ struct StoreRuntime::Loop {
     dispatch(client::SyncRequested{});
   }
 
+  void set_tick() {
+    if (options.tick.count() == 0) return;
+    tick_timer.expires_after(options.tick);
+    tick_timer.async_wait([this](boost::system::error_code cancelled) {
+      if (cancelled) return;
+      set_tick();
+      dispatch(client::Ticked{});
+    });
+  }
+
   void start_sync(std::shared_ptr<Waiter> waiter) {
     // What was written after a sync began may have missed its last push.
     if (!waiting.empty()) return waiting_later.push_back(std::move(waiter));
@@ -174,6 +185,8 @@ struct StoreRuntime::Loop {
   void give_up_sync(const std::shared_ptr<Waiter>& waiter) {
     std::erase(waiting_later, waiter);
     if (std::erase(waiting, waiter) == 0 || !waiting.empty()) return;
+    dispatch(client::SyncAbandoned{});
+    if (!waiting.empty()) return;
     // A store that is offline had the network for this sync only. The failed request ends it.
     if (!online && http) http->cancel();
   }
@@ -190,6 +203,7 @@ StoreRuntime::StoreRuntime(SyncMachine& machine, StoreRuntimeOptions options)
     : loop_(std::make_unique<Loop>(machine, std::move(options))) {
   Loop& loop = *loop_;
   if (loop.online) asio::post(loop.io, [&loop] { loop.dispatch(client::Started{}); });
+  asio::post(loop.io, [&loop] { loop.set_tick(); });
   loop.thread = std::thread([&loop] { loop.run(); });
 }
 
@@ -235,7 +249,12 @@ Result<SyncReport> StoreRuntime::sync_now(std::chrono::milliseconds timeout) {
   asio::post(loop.io, [&loop, waiter] { loop.start_sync(waiter); });
   if (report.wait_for(timeout) == std::future_status::ready) return report.get();
   asio::post(loop.io, [&loop, waiter] { loop.give_up_sync(waiter); });
-  const std::string tried = loop.machine.status().last_error;
+  const StoreStatus status = loop.machine.status();
+  if (status.standby)
+    return failure(ErrorCode::busy,
+                   fmt::format("another process syncs this file and did not answer within {} ms; every write is kept",
+                               timeout.count()));
+  const std::string& tried = status.last_error;
   return failure(ErrorCode::unreachable,
                  fmt::format("no complete sync with {} within {} ms{}{}; every write is kept",
                              loop.options.net->server.endpoint(), timeout.count(), tried.empty() ? "" : ": ", tried));

@@ -33,6 +33,7 @@ struct StoreRuntimeOptions {
   std::function<std::string()> token = {};
   bool start_online = true;
   Log log = {};
+  std::chrono::milliseconds tick{0};  // how often the machine may look at other handles of the file; 0: never
 };
 
 class StoreRuntime {
