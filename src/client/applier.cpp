@@ -8,6 +8,7 @@
 #include "client/base_rows.hpp"
 #include "client/clock_correction.hpp"
 #include "client/outbox.hpp"
+#include "client/partial_apply.hpp"
 #include "client/puller.hpp"
 #include "client/rebase.hpp"
 #include "client/tuning.hpp"
@@ -58,11 +59,12 @@ Result<Confirmation> judge(StoreState& state, const protocol::PullPage& page) {
   return last > confirmed ? Confirmation::covers : Confirmation::nothing;
 }
 
-Result<void> cover(StoreState& state, std::int64_t last, const std::string& last_client_mutation_id) {
-  auto mark = state.connection->prepare("UPDATE nizhal_outbox SET covered = 1 WHERE mutation_id <= ?1");
-  if (!mark) return tl::unexpected(mark.error());
-  mark->bind(1, last);
-  if (auto done = mark->run(); !done) return done;
+Result<void> confirm(StoreState& state, std::int64_t last, const std::string& last_client_mutation_id) {
+  auto cover =
+      state.connection->prepare("UPDATE nizhal_outbox SET covered = 1 WHERE mutation_id <= ?1 AND covered = 0");
+  if (!cover) return tl::unexpected(cover.error());
+  cover->bind(1, last);
+  if (auto done = cover->run(); !done) return done;
   if (auto done = state.connection->execute("DELETE FROM nizhal_outbox WHERE covered = 1 AND outcome_known = 1"); !done)
     return done;
   auto forget = state.connection->prepare("DELETE FROM nizhal_sent WHERE mutation_id <= ?1");
@@ -73,7 +75,7 @@ Result<void> cover(StoreState& state, std::int64_t last, const std::string& last
   return state.meta->set(meta_key::kConfirmedClientId, last_client_mutation_id);
 }
 
-/// In the transaction of a complete pull, while the app's tables are the base.
+/// In the transaction of a complete pull, before the rest is re-run.
 Result<void> settle(StoreState& state, const protocol::PullPage& page, Confirmation confirmation,
                     PullApplied& applied) {
   const std::string last_client_mutation_id = page.last_client_mutation_id.value_or("");
@@ -84,7 +86,7 @@ Result<void> settle(StoreState& state, const protocol::PullPage& page, Confirmat
       const auto last = static_cast<std::int64_t>(number(*page.last_mutation_id));
       auto known = sent_under(state, last);
       if (!known) return tl::unexpected(known.error());
-      return cover(state, last, known->empty() ? last_client_mutation_id : *known);
+      return confirm(state, last, known->empty() ? last_client_mutation_id : *known);
     }
     case Confirmation::clone:
       applied.identity_changed = true;
@@ -107,42 +109,6 @@ Result<void> note_server_time(StoreState& state, const protocol::PullPage& page)
     if (auto done = correct_clock(state, offset_to(state, *page.server_time)); !done) return done;
   }
   return state.meta->set(meta_key::kServerTime, to_iso8601(*page.server_time));
-}
-
-using Work = std::function<Result<void>()>;
-
-/// The base is changed by `work`, with everything pending undone before and run again after.
-Result<void> rebase_over(StoreState& state, const Work& work) {
-  if (auto done = undo_pending(state); !done) return done;
-  if (auto done = work(); !done) return done;
-  return rerun_pending(state);
-}
-
-/// True when nothing that is pending can tell the page's rows from those before (engine.md): it then applies without
-/// undo and re-run.
-bool is_apart(StoreState& state, const protocol::PullPage& page) {
-  const Footprint& footprint = state.footprint;
-  if (!footprint.is_complete || !page.removed_buckets.empty()) return false;
-  if (page.buckets) {
-    const base_rows::BucketKeys keys(page.buckets->begin(), page.buckets->end());
-    if (base_rows::keys_text(keys) != state.meta->get(meta_key::kBuckets)) return false;
-  }
-  const auto meets = [&](const std::string& table, const Value& key) {
-    return footprint.searched.contains(table) || footprint.keys.contains({table, key_text(key)});
-  };
-  for (const std::vector<protocol::RemovedRow>* removals : {&page.tombstoned, &page.removed}) {
-    for (const protocol::RemovedRow& removal : *removals) {
-      if (meets(removal.table, removal.id)) return false;
-    }
-  }
-  for (const protocol::ChangedTable& changed : page.changed) {
-    const TableDef* table = state.domain().domain().find_table(changed.table);
-    if (!table) continue;
-    for (const Row& row : changed.rows) {
-      if (meets(changed.table, row[table->key_index()])) return false;
-    }
-  }
-  return true;
 }
 
 /// Applies pages one after the other, keeping account of what is covered.
@@ -178,16 +144,72 @@ Result<void> move_to(StoreState& state, const protocol::PullPage& page, SyncStat
   return note_server_time(state, page);
 }
 
+struct Pages {
+  bool has_staged = false;   // earlier ones come first
+  bool starts_over = false;  // the last one does
+};
+
+/// In the caller's transaction: the staged pages, if any, and this one.
+Result<void> apply_complete(StoreState& state, const protocol::PullPage& page, Pages pages, Confirmation confirmation,
+                            PullApplied& applied) {
+  using Visit = std::function<Result<void>(const protocol::PullPage& page, bool starts_over)>;
+  const auto for_each = [&](const Visit& visit) -> Result<void> {
+    if (pages.has_staged && !pages.starts_over) {
+      if (auto visited = puller::for_each_staged(state, visit); !visited) return visited;
+    }
+    return visit(page, pages.starts_over);
+  };
+  // Lost and gained buckets, and a fresh start, go by what the whole tables hold.
+  bool is_whole = confirmation == Confirmation::clone || confirmation == Confirmation::restored;
+  if (!is_whole) {
+    auto looked = for_each([&](const protocol::PullPage& one, bool starts_over) -> Result<void> {
+      is_whole = is_whole || starts_over || !base_rows::keeps_buckets(state, one);
+      return {};
+    });
+    if (!looked) return looked;
+  }
+
+  Rebase rebase(state);
+  std::optional<std::int64_t> confirmed;
+  if (confirmation == Confirmation::covers) confirmed = static_cast<std::int64_t>(number(*page.last_mutation_id));
+  Result<bool> in_part = false;
+  if (is_whole) {
+    if (auto undone = rebase.undo_all(); !undone) return undone;
+  } else {
+    in_part = partial_apply::apply(
+        state, rebase,
+        [&](const partial_apply::Visit& visit) {
+          return for_each([&](const protocol::PullPage& one, bool) { return visit(one); });
+        },
+        confirmed);
+    if (!in_part) return tl::unexpected(in_part.error());
+  }
+  if (!*in_part) {
+    PageSequence sequence(state);
+    auto added =
+        for_each([&](const protocol::PullPage& one, bool starts_over) { return sequence.add(one, starts_over); });
+    if (!added) return added;
+    if (auto finished = sequence.finish(); !finished) return finished;
+  }
+  if (pages.has_staged) {
+    if (auto dropped = puller::drop_staged(state); !dropped) return dropped;
+  }
+  if (auto moved = move_to(state, page, page.has_more ? SyncState::running : SyncState::done); !moved) return moved;
+  if (!page.has_more) {
+    if (auto settled = settle(state, page, confirmation, applied); !settled) return settled;
+  }
+  // A corrected clock or a new identity may have marked more.
+  if (auto taken = rebase.take_marks(); !taken) return taken;
+  return rebase.rerun();
+}
+
 /// Nothing came but a new cursor, and nothing is settled by it.
 Result<bool> is_idle(StoreState& state, const protocol::PullPage& page) {
-  if (page.has_more || count_rows(page) > 0 || !page.removed_buckets.empty()) return false;
+  if (page.has_more || count_rows(page) > 0) return false;
   const Meta& meta = *state.meta;
   if (parse_sync_state(meta.get(meta_key::kSyncState)) != SyncState::done || page.epoch != meta.get(meta_key::kEpoch))
     return false;
-  if (page.buckets) {
-    const base_rows::BucketKeys keys(page.buckets->begin(), page.buckets->end());
-    if (base_rows::keys_text(keys) != meta.get(meta_key::kBuckets)) return false;
-  }
+  if (!base_rows::keeps_buckets(state, page)) return false;
   auto staged = puller::has_staged(state);
   if (!staged) return tl::unexpected(staged.error());
   if (*staged) return false;
@@ -265,25 +287,7 @@ Result<PullApplied> apply_page(StoreState& state, const protocol::PullRequest& s
       if (is_outdated = !*still; is_outdated) return {};
       auto confirmation = page.has_more ? Result<Confirmation>(Confirmation::nothing) : judge(state, page);
       if (!confirmation) return tl::unexpected(confirmation.error());
-      const bool needs_rebase = *staged || starts_over || *confirmation != Confirmation::nothing ||
-                                (!page.has_more && is_clock_wrong(state, page)) || !is_apart(state, page);
-      const Work work = [&]() -> Result<void> {
-        PageSequence sequence(state);
-        if (*staged && !starts_over) {
-          auto replayed = puller::for_each_staged(
-              state, [&](const protocol::PullPage& earlier, bool over) { return sequence.add(earlier, over); });
-          if (!replayed) return replayed;
-        }
-        if (auto added = sequence.add(page, starts_over); !added) return added;
-        if (auto finished = sequence.finish(); !finished) return finished;
-        if (*staged) {
-          if (auto dropped = puller::drop_staged(state); !dropped) return dropped;
-        }
-        if (auto moved = move_to(state, page, page.has_more ? SyncState::running : SyncState::done); !moved)
-          return moved;
-        return page.has_more ? Result<void>() : settle(state, page, *confirmation, applied);
-      };
-      return needs_rebase ? rebase_over(state, work) : work();
+      return apply_complete(state, page, {.has_staged = *staged, .starts_over = starts_over}, *confirmation, applied);
     });
   }();
   if (!done) return tl::unexpected(done.error());

@@ -75,15 +75,6 @@ Result<void> evict_bucket(StoreState& state, const std::string& key, const Bucke
   return {};
 }
 
-Result<void> remove_rows(StoreState& state, const std::vector<protocol::RemovedRow>& removals) {
-  for (const protocol::RemovedRow& removal : removals) {
-    const TableDef* table = state.domain().domain().find_table(removal.table);
-    if (!table) continue;
-    if (auto deleted = row_writer::remove(state, *table, removal.id); !deleted) return tl::unexpected(deleted.error());
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<void> apply(StoreState& state, const protocol::PullPage& page, BucketKeys& covered) {
@@ -111,18 +102,29 @@ Result<void> apply(StoreState& state, const protocol::PullPage& page, BucketKeys
   }
   covered = std::move(after);
 
-  if (auto done = remove_rows(state, page.tombstoned); !done) return done;
-  if (auto done = remove_rows(state, page.removed); !done) return done;
-  for (const protocol::ChangedTable& changed : page.changed) {
-    const TableDef* table = state.domain().domain().find_table(changed.table);
-    if (!table) continue;
-    for (const Row& row : changed.rows) {
-      const auto done = lacks_required(*table, row) ? row_writer::upsert(state, *table, fill_required(*table, row))
-                                                    : row_writer::upsert(state, *table, row);
-      if (!done) return done;
+  return write(state, page);
+}
+
+Result<void> write(StoreState& state, const protocol::PullPage& page, const LeaveOut& leave_out) {
+  Result<void> done;
+  for_each_change(state.domain(), page, [&](const TableDef& table, const Value& key, const Row* row) {
+    if (!done || (leave_out && leave_out(table, key))) return;
+    if (!row) {
+      if (auto removed = row_writer::remove(state, table, key); !removed) done = tl::unexpected(removed.error());
+    } else if (lacks_required(table, *row)) {
+      done = row_writer::upsert(state, table, fill_required(table, *row));
+    } else {
+      done = row_writer::upsert(state, table, *row);
     }
-  }
-  return {};
+  });
+  return done;
+}
+
+bool keeps_buckets(const StoreState& state, const protocol::PullPage& page) {
+  if (!page.removed_buckets.empty()) return false;
+  if (!page.buckets) return true;
+  const BucketKeys keys(page.buckets->begin(), page.buckets->end());
+  return keys_text(keys) == state.meta->get(meta_key::kBuckets);
 }
 
 Result<void> wipe(StoreState& state) {

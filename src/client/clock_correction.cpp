@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "client/outbox.hpp"
+#include "client/rebase.hpp"
 
 namespace nizhal::client {
 
@@ -34,6 +35,7 @@ Result<void> correct_clock(StoreState& state, std::int64_t offset_ms) {
     auto stamp = state.tick();
     if (!stamp) return tl::unexpected(stamp.error());
     entry.hlc = stamp->text();
+    mark::changed(state, entry.ordinal);
     if (auto kept = outbox::update(state, entry); !kept) return kept;
   }
   return {};

@@ -9,7 +9,7 @@ namespace nizhal::client {
 std::int64_t offset_to(StoreState& state, Timestamp server_time);
 
 /// From now on the device's clock is `offset_ms` off; what is pending with a stamp from the future is stamped again, in
-/// order. Only between undo_pending and rerun_pending: a mutation's `now` changes with its stamp.
+/// order, and marked to run again: a mutation's `now` changes with its stamp.
 [[nodiscard]] Result<void> correct_clock(StoreState& state, std::int64_t offset_ms);
 
 }  // namespace nizhal::client

@@ -6,6 +6,7 @@
 
 #include "base/json.hpp"
 #include "client/mutation_run.hpp"
+#include "client/rebase.hpp"
 #include "domain/arguments_codec.hpp"
 
 namespace nizhal::client::dead_letters {
@@ -140,6 +141,7 @@ Result<void> bury(StoreState& state, const outbox::Entry& entry, std::string_vie
   skip.depends_on.clear();
   skip.attempts = 0;
   skip.last_error.clear();
+  mark::leaves(state, skip.ordinal);
   return outbox::update(state, skip);
 }
 

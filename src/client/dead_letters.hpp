@@ -13,8 +13,8 @@ namespace nizhal::client::dead_letters {
 
 [[nodiscard]] Result<std::vector<DeadLetter>> list(StoreState& state);
 
-/// Moves a pending entry to the dead letters. Its effects must be undone already (undo_pending). An entry that was sent
-/// and whose id the server may not have burned is replaced by a skip of the same ids, so that no hole stays (S5).
+/// Moves a pending entry to the dead letters; its local effects go with it. An entry that was sent and whose id the
+/// server may not have burned is replaced by a skip of the same ids, so that no hole stays (S5).
 enum class Id { burned, replace_by_skip };
 [[nodiscard]] Result<void> bury(StoreState& state, const outbox::Entry& entry, std::string_view code,
                                 std::string_view message, Id id);

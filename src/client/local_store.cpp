@@ -198,6 +198,11 @@ std::int64_t LocalStore::clock_offset_ms() {
   return state_->meta->integer(meta_key::kClockOffset);
 }
 
+LocalStore::RebaseWork LocalStore::rebase_work() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->rebase_work;
+}
+
 void LocalStore::add_listener(CommitListener& listener) {
   const std::lock_guard lock(state_->mutex);
   state_->listeners.push_back(&listener);

@@ -107,6 +107,14 @@ class LocalStore {
   /// first sync of an empty store.
   Result<PullApplied> apply_page(const protocol::PullRequest& sent, const protocol::PullPage& page);
 
+  /// What rebases cost so far, in runs, so that tests can bound it.
+  struct RebaseWork {
+    std::uint64_t whole = 0;   // rebases that took back everything
+    std::uint64_t undone = 0;  // mutations taken back one by one
+    std::uint64_t rerun = 0;   // runs of pending mutations
+  };
+  RebaseWork rebase_work() const;
+
   struct State;
 
  private:

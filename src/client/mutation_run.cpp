@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/json.hpp"
+#include "client/rebase.hpp"
 #include "client/row_writer.hpp"
 #include "domain/arguments_codec.hpp"
 #include "domain/value_json.hpp"
@@ -28,13 +29,15 @@ Result<std::optional<std::string>> mapped_key(StoreState& state, std::string_vie
 /// Arguments that name rows under this device's ids name them under the server's. The mutation that made the row
 /// itself makes it under the server's id too, so that what depends on it still finds it.
 Result<void> resolve_ids(StoreState& state, const MutatorDef& mutator, const outbox::Entry& entry,
-                         MutatorDef::Values& values) {
+                         MutatorDef::Values& values, Footprint& footprint) {
   for (std::size_t i = 0; i < mutator.arguments.size() && i < values.size(); ++i) {
     const ArgumentDef& argument = mutator.arguments[i];
     const bool names_row = !argument.references.empty();
     const std::string& table_name = names_row ? argument.references : argument.new_id_of;
     if (table_name.empty() || is_null(values[i])) continue;
-    auto key = mapped_key(state, table_name, key_text(values[i]), names_row ? "" : entry.client_mutation_id);
+    const std::string client_key = key_text(values[i]);
+    footprint.rows.push_back({mapped_id(table_name, client_key), false});
+    auto key = mapped_key(state, table_name, client_key, names_row ? "" : entry.client_mutation_id);
     if (!key) return tl::unexpected(key.error());
     if (!*key) continue;
     const TableDef* table = state.domain().domain().find_table(table_name);
@@ -45,9 +48,9 @@ Result<void> resolve_ids(StoreState& state, const MutatorDef& mutator, const out
 }
 
 Result<Outcome> run_in_savepoint(StoreState& state, const outbox::Entry& entry, const MutatorDef& mutator,
-                                 const MutatorDef::Values& values) {
+                                 const MutatorDef::Values& values, Footprint& footprint) {
   const auto stamp = parse_hlc(entry.hlc);
-  MutationRun run(state, entry.ordinal, stamp ? stamp->time() : state.now(), entry.id_seed);
+  MutationRun run(state, entry.ordinal, stamp ? stamp->time() : state.now(), entry.id_seed, footprint);
   MutatorContext context(run);
   std::string thrown;
   Outcome outcome = call_mutator(mutator, context, values, &thrown);
@@ -57,30 +60,51 @@ Result<Outcome> run_in_savepoint(StoreState& state, const outbox::Entry& entry, 
   return outcome;
 }
 
-}  // namespace
-
-Result<Outcome> run_entry(StoreState& state, const outbox::Entry& entry) {
+Result<Outcome> run(StoreState& state, const outbox::Entry& entry, Effects effects, Footprint& footprint) {
   const MutatorDef* mutator = state.domain().domain().find_mutator(entry.name);
   if (!mutator) return reject("unknown_mutator", fmt::format("this domain has no mutator \"{}\"", entry.name));
   auto args = parse_json(entry.args);
   if (!args) return reject("invalid_args", args.error().message);
   auto values = decode_arguments(*mutator, *args);
   if (!values) return reject("invalid_args", values.error().message);
-  if (auto resolved = resolve_ids(state, *mutator, entry, *values); !resolved) return tl::unexpected(resolved.error());
+  if (auto resolved = resolve_ids(state, *mutator, entry, *values, footprint); !resolved)
+    return tl::unexpected(resolved.error());
 
   if (auto begun = state.connection->execute("SAVEPOINT nizhal_run"); !begun) return tl::unexpected(begun.error());
-  auto outcome = run_in_savepoint(state, entry, *mutator, *values);
+  auto outcome = run_in_savepoint(state, entry, *mutator, *values, footprint);
   // After a failure the whole transaction is dropped, so only a refusal needs its own way back.
   if (!outcome) return outcome;
   if (!state.connection->in_transaction())  // RAISE(ROLLBACK) took the savepoint along
     return failure(ErrorCode::refused, fmt::format("{}: {}", outcome->code, outcome->message));
-  const char* end = outcome->is_done() ? "RELEASE nizhal_run" : "ROLLBACK TO nizhal_run; RELEASE nizhal_run";
+  const bool is_kept = outcome->is_done() && effects == Effects::kept;
+  const char* end = is_kept ? "RELEASE nizhal_run" : "ROLLBACK TO nizhal_run; RELEASE nizhal_run";
   if (auto ended = state.connection->execute(end); !ended) return tl::unexpected(ended.error());
+  footprint.tidy(is_kept ? Footprint::Effects::kept : Footprint::Effects::rolled_back);
   return outcome;
 }
 
-MutationRun::MutationRun(StoreState& state, std::int64_t ordinal, Timestamp now, std::string id_seed)
-    : state_(state), ordinal_(ordinal), now_(now), id_seed_(std::move(id_seed)) {}
+}  // namespace
+
+Result<Outcome> run_entry(StoreState& state, const outbox::Entry& entry, Effects effects) {
+  // What left the outbox in this transaction is not to be seen, and its ordinal may be this one.
+  if (auto settled = settle_marks(state); !settled) return tl::unexpected(settled.error());
+  Footprint footprint;
+  auto outcome = run(state, entry, effects, footprint);
+  if (outcome && outcome->is_done() && effects == Effects::kept)
+    state.footprints.put(entry.ordinal, std::move(footprint));
+  return outcome;
+}
+
+Result<Outcome> rerun_entry(StoreState& state, const outbox::Entry& entry) {
+  Footprint footprint;
+  auto outcome = run(state, entry, Effects::kept, footprint);
+  if (outcome) state.footprints.put(entry.ordinal, std::move(footprint));
+  return outcome;
+}
+
+MutationRun::MutationRun(StoreState& state, std::int64_t ordinal, Timestamp now, std::string id_seed,
+                         Footprint& footprint)
+    : state_(state), ordinal_(ordinal), now_(now), id_seed_(std::move(id_seed)), footprint_(footprint) {}
 
 void MutationRun::refuse(std::string code, std::string message) {
   if (!stopped()) refused_ = reject(std::move(code), std::move(message));
@@ -93,6 +117,8 @@ void MutationRun::fail(Error error) {
 void MutationRun::fail_write(const TableDef& table, const Error& error) {
   if (error.code != ErrorCode::constraint_violated) return fail(error);
   if (stopped()) return;
+  // Which rows stand in the way is not known, nor of which table: a trigger may look anywhere.
+  for (const auto& any : state_.domain().tables()) note_searched(*any);
   state_.log.warning("mutate", fmt::format("a constraint of table \"{}\" was met: {}", table.name, error.message));
   refuse(to_string(error.code), fmt::format("table \"{}\": the write breaks a constraint of the file", table.name));
 }
@@ -122,11 +148,20 @@ bool MutationRun::check_key(const TableDef& table, const Value& key) {
   return check_value(table.key_column(), key, &why);
 }
 
-void MutationRun::note_key(const TableDef& table, const Value& key) {
-  state_.footprint.keys.emplace(table.name, key_text(key));
+void MutationRun::note_read(const TableDef& table, const Value& key) {
+  footprint_.rows.push_back({row_id(table_id(table.name), key), false});
 }
 
+void MutationRun::note_written(const TableDef& table, const Value& key) {
+  const TableId id = table_id(table.name);
+  footprint_.rows.push_back({row_id(id, key), true});
+  footprint_.written.push_back(id);
+}
+
+void MutationRun::note_searched(const TableDef& table) { footprint_.searched.push_back(table_id(table.name)); }
+
 bool MutationRun::remember(const TableDef& table, const Value& key, const std::optional<Row>& before) {
+  note_written(table, key);
   auto insert = state_.connection->prepare(
       "INSERT OR IGNORE INTO nizhal_undo(ordinal, table_name, key, before) VALUES(?1, ?2, ?3, ?4)");
   if (!insert) {
@@ -153,7 +188,7 @@ std::optional<Row> MutationRun::get(const TableDef& table, const Value& key, Sco
   const TableDef* own = resolve(table);
   // A key of the wrong shape names no row.
   if (!own || !check_key(*own, key)) return std::nullopt;
-  note_key(*own, key);
+  note_read(*own, key);
   auto row = sqlite::select_row(*state_.connection, *own, key);
   if (!row) {
     fail(row.error());
@@ -171,7 +206,7 @@ std::vector<Row> MutationRun::find(const QuerySpec& query, Scope) {
   }
   QuerySpec resolved = query;
   resolved.table = own;
-  state_.footprint.searched.insert(own->name);
+  note_searched(*own);
   auto rows = sqlite::select_rows(*state_.connection, resolved);
   if (!rows) {
     if (rows.error().code == ErrorCode::invalid_args) {
@@ -189,7 +224,7 @@ void MutationRun::insert(const TableDef& table, const Row& row, Scope) {
   const TableDef* own = resolve(table);
   if (!own || !check_row(*own, row)) return;
   const Value& key = row[own->key_index()];
-  note_key(*own, key);
+  note_read(*own, key);
   auto inserted = row_writer::insert(state_, *own, row);
   if (!inserted) return fail_write(*own, inserted.error());
   if (!*inserted)
@@ -202,7 +237,7 @@ void MutationRun::upsert(const TableDef& table, const Row& row, Scope) {
   const TableDef* own = resolve(table);
   if (!own || !check_row(*own, row)) return;
   const Value& key = row[own->key_index()];
-  note_key(*own, key);
+  note_read(*own, key);
   auto before = sqlite::select_row(*state_.connection, *own, key);
   if (!before) return fail(before.error());
   if (*before && own->append_only)
@@ -216,7 +251,7 @@ bool MutationRun::update(const TableDef& table, const Value& key,
   if (stopped()) return false;
   const TableDef* own = resolve(table);
   if (!own || !check_key(*own, key)) return false;
-  note_key(*own, key);
+  note_read(*own, key);
   if (own->append_only) {
     refuse("append_only", fmt::format("\"{}\" is append-only: its rows are never changed", own->name));
     return false;
@@ -251,7 +286,7 @@ bool MutationRun::remove(const TableDef& table, const Value& key, Scope) {
   if (stopped()) return false;
   const TableDef* own = resolve(table);
   if (!own || !check_key(*own, key)) return false;
-  note_key(*own, key);
+  note_read(*own, key);
   if (own->append_only) {
     refuse("append_only", fmt::format("\"{}\" is append-only: its rows are never removed", own->name));
     return false;

@@ -14,14 +14,18 @@
 
 namespace nizhal::client {
 
-/// Runs an entry's mutator inside a savepoint of the open transaction. A refusal (also arguments that do not fit, or a
-/// mutator that this domain lacks) leaves no trace; the error is a failure of the storage,
-/// or `refused` when a trigger's RAISE(ROLLBACK) ended the transaction.
-[[nodiscard]] Result<Outcome> run_entry(StoreState& state, const outbox::Entry& entry);
+/// Runs a new entry's mutator inside a savepoint of the open transaction. A refusal (also arguments that do not fit, or
+/// a mutator that this domain lacks) leaves no trace; the error is a failure of the storage, or `refused` when a
+/// trigger's RAISE(ROLLBACK) ended the transaction. `only_tried`: it leaves no trace in any case.
+enum class Effects { kept, only_tried };
+[[nodiscard]] Result<Outcome> run_entry(StoreState& state, const outbox::Entry& entry, Effects effects = Effects::kept);
+/// The same for a rebase: a refused run stays known by what it looked at, which may change.
+[[nodiscard]] Result<Outcome> rerun_entry(StoreState& state, const outbox::Entry& entry);
 
 class MutationRun : public MutatorBackend {
  public:
-  MutationRun(StoreState& state, std::int64_t ordinal, Timestamp now, std::string id_seed);
+  /// Adds what it looks at and writes to `footprint`.
+  MutationRun(StoreState& state, std::int64_t ordinal, Timestamp now, std::string id_seed, Footprint& footprint);
 
   std::optional<Row> get(const TableDef& table, const Value& key, Scope scope) override;
   std::vector<Row> find(const QuerySpec& query, Scope scope) override;
@@ -53,7 +57,9 @@ class MutationRun : public MutatorBackend {
   bool check_row(const TableDef& table, const Row& row);
   bool check_key(const TableDef& table, const Value& key);
   /// Takes down that the run's outcome depends on this row, there or not.
-  void note_key(const TableDef& table, const Value& key);
+  void note_read(const TableDef& table, const Value& key);
+  void note_written(const TableDef& table, const Value& key);
+  void note_searched(const TableDef& table);
   /// Keeps the row's image unless this run already has it.
   bool remember(const TableDef& table, const Value& key, const std::optional<Row>& before);
 
@@ -61,6 +67,7 @@ class MutationRun : public MutatorBackend {
   std::int64_t ordinal_;
   Timestamp now_;
   std::string id_seed_;
+  Footprint& footprint_;
   std::uint64_t ids_made_ = 0;
   std::optional<Error> failed_;
   std::optional<Outcome> refused_;

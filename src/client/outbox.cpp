@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/json.hpp"
+#include "client/rebase.hpp"
 
 namespace nizhal::client::outbox {
 namespace {
@@ -29,6 +30,12 @@ Entry read_entry(const sqlite::Statement& row) {
   entry.dependency_key = std::string(row.text(13));
   entry.awaits_server = row.integer(14) != 0;
   return entry;
+}
+
+const std::string& is_effective() {
+  static const std::string kCondition =
+      fmt::format("covered = 0 AND awaits_server = 0 AND name <> '{}'", protocol::kSkip);
+  return kCondition;
 }
 
 Result<bool> exists(StoreState& state, std::string_view condition) {
@@ -61,7 +68,7 @@ std::vector<std::string> parse_depends_on(std::string_view text) {
 Result<std::vector<Entry>> list(StoreState& state, Which which, std::optional<std::size_t> limit) {
   const std::string_view condition = which == Which::all         ? "1"
                                      : which == Which::unsettled ? "outcome_known = 0"
-                                                                 : "covered = 0";
+                                                                 : std::string_view(is_effective());
   auto select = state.connection->prepare(
       fmt::format("SELECT {} FROM nizhal_outbox WHERE {} ORDER BY ordinal LIMIT ?1", kColumns, condition));
   if (!select) return tl::unexpected(select.error());
@@ -80,6 +87,17 @@ Result<std::optional<Entry>> find(StoreState& state, std::string_view client_mut
       state.connection->prepare(fmt::format("SELECT {} FROM nizhal_outbox WHERE client_mutation_id = ?1", kColumns));
   if (!select) return tl::unexpected(select.error());
   select->bind_text(1, client_mutation_id);
+  auto row = select->step();
+  if (!row) return tl::unexpected(row.error());
+  if (!*row) return std::optional<Entry>();
+  return std::optional<Entry>(read_entry(*select));
+}
+
+Result<std::optional<Entry>> find_effective(StoreState& state, std::int64_t ordinal) {
+  auto select = state.connection->prepare(
+      fmt::format("SELECT {} FROM nizhal_outbox WHERE ordinal = ?1 AND {}", kColumns, is_effective()));
+  if (!select) return tl::unexpected(select.error());
+  select->bind(1, ordinal);
   auto row = select->step();
   if (!row) return tl::unexpected(row.error());
   if (!*row) return std::optional<Entry>();
@@ -142,6 +160,7 @@ Result<void> remove(StoreState& state, std::int64_t ordinal) {
   auto statement = state.connection->prepare("DELETE FROM nizhal_outbox WHERE ordinal = ?1");
   if (!statement) return tl::unexpected(statement.error());
   statement->bind(1, ordinal);
+  mark::leaves(state, ordinal);
   return statement->run();
 }
 

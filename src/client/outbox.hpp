@@ -36,17 +36,20 @@ struct Entry {
 
 enum class Which {
   all,
-  unsettled,    // outcome not known: to be sent (again)
-  not_covered,  // re-run after every pull
+  unsettled,  // outcome not known: to be sent (again)
+  effective,  // with local effects: not covered, not a skip, not waiting for the server's word
 };
 /// In order.
 [[nodiscard]] Result<std::vector<Entry>> list(StoreState& state, Which which, std::optional<std::size_t> limit = {});
 [[nodiscard]] Result<std::optional<Entry>> find(StoreState& state, std::string_view client_mutation_id);
+/// The entry if it has local effects.
+[[nodiscard]] Result<std::optional<Entry>> find_effective(StoreState& state, std::int64_t ordinal);
 [[nodiscard]] Result<std::int64_t> next_ordinal(StoreState& state);
 /// As new: not sent, not covered, no attempts.
 [[nodiscard]] Result<void> append(StoreState& state, const Entry& entry);
 /// Writes everything but ordinal and client mutation id.
 [[nodiscard]] Result<void> update(StoreState& state, const Entry& entry);
+/// Its local effects go with it.
 [[nodiscard]] Result<void> remove(StoreState& state, std::int64_t ordinal);
 /// Something is to be sent.
 [[nodiscard]] Result<bool> has_unsettled(StoreState& state);

@@ -53,7 +53,7 @@ Result<protocol::PushMutation> to_wire(const StoreState& state, const Entry& ent
   return mutation;
 }
 
-/// One reply being settled, inside one transaction. Between begin and end the app's tables may be the bare base.
+/// One reply being settled, inside one transaction, at whose end the rebase follows that it marks.
 class Settlement {
  public:
   Settlement(StoreState& state, const protocol::PushRequest& sent, const protocol::PushReply& reply)
@@ -67,9 +67,6 @@ class Settlement {
     if (reply_.clock_skew_ms && *reply_.clock_skew_ms != 0) {
       if (auto done = correct_clock_by(*reply_.clock_skew_ms); !done) return tl::unexpected(done.error());
     }
-    if (undone_) {
-      if (auto done = rerun_pending(state_); !done) return tl::unexpected(done.error());
-    }
     auto more = outbox::has_unsettled(state_);
     if (!more) return tl::unexpected(more.error());
     settled_.send_again = *more && !settled_.retry_later;
@@ -77,11 +74,6 @@ class Settlement {
   }
 
  private:
-  Result<void> undo_once() {
-    if (std::exchange(undone_, true)) return {};
-    return undo_pending(state_);
-  }
-
   Result<void> settle_one(const PushResult& result) {
     auto found = outbox::find(state_, result.client_mutation_id);
     if (!found) return tl::unexpected(found.error());
@@ -139,7 +131,6 @@ class Settlement {
 
   Result<void> settle_rejected(Entry& entry, const PushResult& result) {
     if (entry.is_skip()) return outcome_known(entry);
-    if (auto done = undo_once(); !done) return done;
     const std::string code = result.code.empty() ? "rejected" : result.code;
     const std::string message = result.error.empty() ? "the server refused it" : result.error;
     if (auto done = dead_letters::bury(state_, entry, code, message, dead_letters::Id::burned); !done) return done;
@@ -156,7 +147,6 @@ class Settlement {
       return {};
     }
     if (entry.is_skip()) return outcome_known(entry);
-    if (auto done = undo_once(); !done) return done;
     const std::string message = fmt::format(
         "it was sent, but the server no longer knows what became of it{}{}; look at the data, then retry or "
         "discard it",
@@ -179,7 +169,6 @@ class Settlement {
       settled_.retry_later = true;
       return {};
     }
-    if (auto done = undo_once(); !done) return done;
     // More than this device ever sent: somebody else sends under its client id. And a number that was used though this
     // device had not sent it says the same.
     if (new_client_id_ || number_was_used_ || number(*last) > given) return take_new_client_id(state_);
@@ -198,7 +187,7 @@ class Settlement {
       if (argument.new_id_of.empty() || is_null((*values)[i])) continue;
       const std::string client_key = key_text((*values)[i]);
       if (client_key == server_id) return {};
-      if (auto done = undo_once(); !done) return done;
+      mark::mapped(state_, argument.new_id_of, client_key);
       auto insert = state_.connection->prepare(
           "INSERT OR REPLACE INTO nizhal_id_map(table_name, client_key, server_key, client_mutation_id) VALUES(?1, ?2, "
           "?3, ?4)");
@@ -221,7 +210,6 @@ class Settlement {
       if (stamp && (!highest || *highest < *stamp)) highest = std::move(stamp);
     }
     if (!highest) return {};
-    if (auto done = undo_once(); !done) return done;
     return correct_clock(state_, offset_to(state_, Timestamp{(highest->milliseconds - skew_ms) * 1000}));
   }
 
@@ -229,7 +217,6 @@ class Settlement {
   const protocol::PushRequest& sent_;
   const protocol::PushReply& reply_;
   LocalStore::PushSettled settled_;
-  bool undone_ = false;
   bool out_of_order_ = false;
   bool new_client_id_ = false;
   bool number_was_used_ = false;
@@ -298,13 +285,12 @@ Result<void> give_up(StoreState& state, std::string_view client_mutation_id, std
     if (!*entry) return {};
     if ((*entry)->is_skip())
       return failure(ErrorCode::internal, "push: the server does not even take a skip of a mutation id");
-    if (auto done = undo_pending(state); !done) return done;
     if (auto done = dead_letters::bury(state, **entry, code, message, dead_letters::Id::replace_by_skip); !done)
       return done;
     auto dependents =
         dead_letters::bury_dependents(state, std::string(client_mutation_id), dead_letters::Id::replace_by_skip);
     if (!dependents) return tl::unexpected(dependents.error());
-    return rerun_pending(state);
+    return {};
   });
 }
 

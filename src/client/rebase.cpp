@@ -9,10 +9,9 @@
 #include "domain/value_json.hpp"
 
 namespace nizhal::client {
-namespace {
 
-Result<void> restore(StoreState& state, std::string_view table_name, std::string_view key_as_text,
-                     std::optional<std::string_view> before) {
+Result<void> restore_row(StoreState& state, std::string_view table_name, std::string_view key_as_text,
+                         std::optional<std::string_view> before) {
   const TableDef* table = state.domain().domain().find_table(table_name);
   // A table that the domain no longer has is no longer shown to anybody either.
   if (!table) return {};
@@ -23,50 +22,188 @@ Result<void> restore(StoreState& state, std::string_view table_name, std::string
     if (!deleted) return tl::unexpected(deleted.error());
     return {};
   }
-  auto image = parse_json(*before);
+  auto row = undo_image(*table, *before);
+  if (!row) return tl::unexpected(row.error());
+  return row_writer::upsert(state, *table, *row);
+}
+
+Result<Row> undo_image(const TableDef& table, std::string_view before) {
+  auto image = parse_json(before);
   if (!image) return failure(ErrorCode::corrupt, "nizhal_undo: " + image.error().message);
-  auto row = row_from_json(*table, *image);
+  auto row = row_from_json(table, *image);
   if (!row) return failure(ErrorCode::corrupt, "nizhal_undo: " + row.error().message);
   // An image from before an app upgrade lacks the new columns; the server fills them soon after.
-  return row_writer::upsert(state, *table, fill_required(*table, std::move(*row)));
+  return fill_required(table, std::move(*row));
+}
+
+namespace {
+
+Result<void> restore_rows(StoreState& state, sqlite::Statement& select) {
+  while (true) {
+    auto row = select.step();
+    if (!row) return tl::unexpected(row.error());
+    if (!*row) return {};
+    const auto before = select.is_null(2) ? std::nullopt : std::optional<std::string_view>(select.text(2));
+    if (auto done = restore_row(state, select.text(0), select.text(1), before); !done) return done;
+  }
+}
+
+Result<void> undo_one(StoreState& state, std::int64_t ordinal) {
+  {
+    auto select = state.connection->prepare("SELECT table_name, key, before FROM nizhal_undo WHERE ordinal = ?1");
+    if (!select) return tl::unexpected(select.error());
+    select->bind(1, ordinal);
+    if (auto restored = restore_rows(state, *select); !restored) return restored;
+  }
+  auto clear = state.connection->prepare("DELETE FROM nizhal_undo WHERE ordinal = ?1");
+  if (!clear) return tl::unexpected(clear.error());
+  clear->bind(1, ordinal);
+  return clear->run();
+}
+
+/// Leaves out those that wrote nothing.
+Result<void> keep_effective(StoreState& state, std::set<std::int64_t>& ordinals) {
+  auto select = state.connection->prepare("SELECT 1 FROM nizhal_undo WHERE ordinal = ?1 LIMIT 1");
+  if (!select) return tl::unexpected(select.error());
+  for (auto ordinal = ordinals.begin(); ordinal != ordinals.end();) {
+    select->reset();
+    select->bind(1, *ordinal);
+    auto row = select->step();
+    if (!row) return tl::unexpected(row.error());
+    ordinal = *row ? std::next(ordinal) : ordinals.erase(ordinal);
+  }
+  return {};
+}
+
+Result<void> run_again(StoreState& state, const outbox::Entry& entry) {
+  ++state.rebase_work.rerun;
+  auto outcome = rerun_entry(state, entry);
+  if (!outcome) return tl::unexpected(outcome.error());
+  if (!outcome->is_done())
+    state.log.debug("rebase", fmt::format("{} {} has no local effects for now: {}", entry.name,
+                                          entry.client_mutation_id, outcome->code));
+  return {};
 }
 
 }  // namespace
 
-Result<void> undo_pending(StoreState& state) {
-  state.footprint = Footprint{};
-  {
-    auto select = state.connection->prepare("SELECT table_name, key, before FROM nizhal_undo ORDER BY ordinal DESC");
-    if (!select) return tl::unexpected(select.error());
-    while (true) {
-      auto row = select->step();
-      if (!row) return tl::unexpected(row.error());
-      if (!*row) break;
-      const auto before = select->is_null(2) ? std::nullopt : std::optional<std::string_view>(select->text(2));
-      if (auto done = restore(state, select->text(0), select->text(1), before); !done) return done;
-    }
+Result<void> Rebase::undo(const Footprints::Seeds& seeds) {
+  if (is_whole_) return {};
+  if (!state_.footprints.is_complete()) return undo_all();
+  const std::set<std::int64_t> reached = state_.footprints.closure(seeds);
+  if (reached.empty()) return {};
+  if (auto begun = state_.connection->execute("SAVEPOINT nizhal_undo_some"); !begun) return begun;
+  auto undone = undo_in_savepoint(reached);
+  if (!undone && undone.error().code == ErrorCode::constraint_violated) {
+    // A UNIQUE index of the app's own may not bear some rows going back without the others; all of them it does bear.
+    if (auto back = state_.connection->execute("ROLLBACK TO nizhal_undo_some; RELEASE nizhal_undo_some"); !back)
+      return back;
+    return undo_all();
   }
-  auto clear = state.connection->prepare("DELETE FROM nizhal_undo");
-  if (!clear) return tl::unexpected(clear.error());
-  return clear->run();
-}
-
-Result<void> rerun_pending(StoreState& state) {
-  auto entries = outbox::list(state, outbox::Which::not_covered);
-  if (!entries) return tl::unexpected(entries.error());
-  for (const outbox::Entry& entry : *entries) {
-    if (entry.is_skip()) continue;
-    auto outcome = run_entry(state, entry);
-    if (!outcome) return tl::unexpected(outcome.error());
-    if (!outcome->is_done())
-      state.log.debug("rebase", fmt::format("{} {} has no local effects for now: {}", entry.name,
-                                            entry.client_mutation_id, outcome->code));
+  if (!undone) return undone;
+  if (auto ended = state_.connection->execute("RELEASE nizhal_undo_some"); !ended) return ended;
+  for (const std::int64_t ordinal : reached) {
+    state_.footprints.drop(ordinal);
+    to_run_.insert(ordinal);
   }
-  state.footprint.is_complete = true;
+  // An entry that leaves may be reached from another one; it must not run all the same.
+  for (const std::int64_t ordinal : seeds.leaving) to_run_.erase(ordinal);
   return {};
 }
 
+Result<void> Rebase::undo_in_savepoint(const std::set<std::int64_t>& ordinals) {
+  for (auto ordinal = ordinals.rbegin(); ordinal != ordinals.rend(); ++ordinal) {
+    ++state_.rebase_work.undone;
+    if (auto done = undo_one(state_, *ordinal); !done) return done;
+  }
+  return {};
+}
+
+Result<void> Rebase::undo_all() {
+  if (std::exchange(is_whole_, true)) return {};
+  ++state_.rebase_work.whole;
+  state_.footprints.clear();
+  {
+    auto select = state_.connection->prepare("SELECT table_name, key, before FROM nizhal_undo ORDER BY ordinal DESC");
+    if (!select) return tl::unexpected(select.error());
+    if (auto restored = restore_rows(state_, *select); !restored) return restored;
+  }
+  return state_.connection->execute("DELETE FROM nizhal_undo");
+}
+
+Result<void> Rebase::take_marks() {
+  RebaseMarks marks = std::exchange(state_.rebase_marks, {});
+  if (marks.is_empty()) return {};
+  if (marks.everything) return undo_all();
+  if (!state_.footprints.is_complete()) {
+    // What leaves without ever having had an effect concerns nobody, whatever the others did.
+    if (auto kept = keep_effective(state_, marks.seeds.leaving); !kept) return kept;
+    if (marks.is_empty()) return {};
+  }
+  for (const RowId row : marks.mapped) state_.footprints.add_dependents(row, marks.seeds.running_again);
+  return undo(marks.seeds);
+}
+
+Result<void> Rebase::rerun() {
+  if (is_whole_) return rerun_all();
+  while (!to_run_.empty() && !is_whole_) {
+    const std::int64_t next = *to_run_.begin();
+    to_run_.erase(to_run_.begin());
+    if (auto done = rerun_one(next); !done) return done;
+  }
+  // A constraint made it whole half-way.
+  return is_whole_ ? rerun_all() : Result<void>();
+}
+
+Result<void> Rebase::rerun_one(std::int64_t ordinal) {
+  auto entry = outbox::find_effective(state_, ordinal);
+  if (!entry) return tl::unexpected(entry.error());
+  if (!*entry) return {};
+  while (true) {
+    if (auto done = run_again(state_, **entry); !done) return done;
+    // It may have looked at or written other rows than last time. Later mutations that are connected with it now were
+    // in its sight, which they must not be; or they saw these rows without it.
+    const std::set<std::int64_t> later = state_.footprints.later_connected(ordinal);
+    if (later.empty()) return {};
+    Footprints::Seeds seeds;
+    seeds.running_again = later;
+    seeds.running_again.insert(ordinal);
+    if (auto done = undo(seeds); !done) return done;
+    if (is_whole_) return {};
+    to_run_.erase(ordinal);
+  }
+}
+
+Result<void> Rebase::rerun_all() {
+  auto entries = outbox::list(state_, outbox::Which::effective);
+  if (!entries) return tl::unexpected(entries.error());
+  for (const outbox::Entry& entry : *entries) {
+    if (auto done = run_again(state_, entry); !done) return done;
+  }
+  state_.footprints.complete();
+  return {};
+}
+
+namespace mark {
+
+void leaves(StoreState& state, std::int64_t ordinal) { state.rebase_marks.seeds.leaving.insert(ordinal); }
+void changed(StoreState& state, std::int64_t ordinal) { state.rebase_marks.seeds.running_again.insert(ordinal); }
+void mapped(StoreState& state, std::string_view table, std::string_view client_key) {
+  state.rebase_marks.mapped.push_back(mapped_id(table, client_key));
+}
+void everything(StoreState& state) { state.rebase_marks.everything = true; }
+
+}  // namespace mark
+
+Result<void> settle_marks(StoreState& state) {
+  if (state.rebase_marks.is_empty()) return {};
+  Rebase rebase(state);
+  if (auto undone = rebase.take_marks(); !undone) return undone;
+  return rebase.rerun();
+}
+
 Result<void> take_new_client_id(StoreState& state) {
+  mark::everything(state);
   auto entries = outbox::list(state, outbox::Which::all);
   if (!entries) return tl::unexpected(entries.error());
   for (outbox::Entry& entry : *entries) {
@@ -90,6 +227,7 @@ Result<void> take_new_client_id(StoreState& state) {
 }
 
 Result<void> renumber_after(StoreState& state, MutationId last, std::string_view last_client_mutation_id) {
+  mark::everything(state);
   auto entries = outbox::list(state, outbox::Which::all);
   if (!entries) return tl::unexpected(entries.error());
   for (outbox::Entry& entry : *entries) {

@@ -1,6 +1,7 @@
 #include "client/store_state.hpp"
 
 #include "base/json.hpp"
+#include "client/rebase.hpp"
 
 namespace nizhal::client {
 
@@ -33,6 +34,7 @@ Result<Hlc> LocalStore::State::tick() {
 }
 
 Result<std::shared_ptr<const Commit>> LocalStore::State::finish_commit() {
+  if (auto settled = settle_marks(*this); !settled) return tl::unexpected(settled.error());
   auto finished = changes.finish(*connection);
   if (!finished) return tl::unexpected(finished.error());
   auto commit = std::make_shared<Commit>();
@@ -52,7 +54,7 @@ Result<void> LocalStore::State::notice_others() {
   if (!version) return tl::unexpected(version.error());
   const std::int64_t now = version->value_or(0);
   if (data_version == now) return {};
-  footprint.is_complete = false;
+  footprints.forget();
   changes.note_others();
   if (auto loaded = meta->load(); !loaded) return loaded;
   data_version = now;  // only now: what could not be read must be looked at again

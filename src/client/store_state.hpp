@@ -5,13 +5,13 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "client/change_recorder.hpp"
 #include "client/commit.hpp"
+#include "client/footprints.hpp"
 #include "client/local_store.hpp"
 #include "client/meta.hpp"
 #include "domain/hlc.hpp"
@@ -28,11 +28,14 @@ enum class SyncState {
 const char* to_string(SyncState state);
 SyncState parse_sync_state(std::string_view text);
 
-/// What the pending mutations looked at or wrote when they last ran: a pull that meets none of it needs no rebase.
-struct Footprint {
-  bool is_complete = false;                            // every pending mutation ran since this was emptied
-  std::set<std::pair<std::string, std::string>> keys;  // table and key, found or missed
-  std::set<std::string, std::less<>> searched;         // tables that a query went over
+/// What the open transaction changes under the pending mutations; see rebase.hpp.
+struct RebaseMarks {
+  bool everything = false;
+  Footprints::Seeds seeds;
+  std::vector<RowId> mapped;
+  bool is_empty() const {
+    return !everything && seeds.leaving.empty() && seeds.running_again.empty() && mapped.empty();
+  }
 };
 
 struct LocalStore::State {
@@ -51,7 +54,9 @@ struct LocalStore::State {
   std::int64_t last_write_us = 0;  // monotonic, of the last committed transaction
   std::int64_t data_version = -1;  // changes when another connection writes this file
   std::uint64_t others_wrote = 0;  // how often that was noticed
-  Footprint footprint;
+  Footprints footprints;           // of the pending mutations
+  RebaseMarks rebase_marks;        // of the open transaction
+  LocalStore::RebaseWork rebase_work;
   ChangeRecorder changes;               // of the open transaction
   std::vector<Settlement> settlements;  // of the open transaction
   std::uint64_t commits = 0;            // of this handle
@@ -67,7 +72,7 @@ struct LocalStore::State {
   Result<Hlc> tick();
   /// Reads the hybrid clock and the actor again from meta.
   void load_from_meta();
-  /// Before a commit: what the transaction comes to, for the listeners.
+  /// Before a commit: the rebase that it asked for, and what the transaction comes to, for the listeners.
   Result<std::shared_ptr<const Commit>> finish_commit();
   /// After it.
   void publish(std::shared_ptr<const Commit> commit);
@@ -86,24 +91,22 @@ auto in_transaction(StoreState& state, Work work) -> decltype(work()) {
   std::optional<sqlite::Transaction> open(std::move(*transaction));
   state.meta->begin();
   auto noticed = state.notice_others();
+  state.footprints.begin();
   Answer answer = noticed ? work() : Answer(tl::unexpected(noticed.error()));
   std::shared_ptr<const Commit> commit;
   if (answer) {
-    auto done = state.meta->flush();
-    if (done) {
-      auto finished = state.finish_commit();
-      if (finished) {
-        commit = std::move(*finished);
-        done = open->commit();
-      } else {
-        done = tl::unexpected(finished.error());
-      }
+    auto finished = state.finish_commit();
+    Result<void> done;
+    if (finished) {
+      commit = std::move(*finished);
+      done = state.meta->flush();
+      if (done) done = open->commit();
+    } else {
+      done = tl::unexpected(finished.error());
     }
     if (!done) answer = Answer(tl::unexpected(done.error()));
   }
   open.reset();
-  // A local refusal is rolled back before anything else was touched.
-  if (!answer && answer.error().code != ErrorCode::refused) state.footprint.is_complete = false;
   if (answer) {
     state.last_write_us = state.clock.monotonic().count();
     state.publish(std::move(commit));
@@ -112,6 +115,9 @@ auto in_transaction(StoreState& state, Work work) -> decltype(work()) {
   if (commit && commit->changes.is_unknown) state.changes.note_others();
   state.changes.roll_back();
   state.settlements.clear();
+  state.rebase_marks = {};
+  // The rows are back as they were, what is known of the pending mutations is not.
+  if (state.footprints.is_changed()) state.footprints.forget();
   state.meta->roll_back();
   state.load_from_meta();
   return answer;

@@ -35,6 +35,9 @@ inline constexpr std::int64_t kCursorWriteMs = 3'600'000;
 /// A transaction that changes more rows of watched tables than this is told to live queries by table only: they run
 /// again, which is cheaper than keeping two images of each row.
 inline constexpr std::size_t kListedRowChangesMax = 2'000;
+/// A pull that changes more rows than this of what is pending is applied by a whole rebase: looking at each row would
+/// cost more.
+inline constexpr std::size_t kMetRowsMax = 20'000;
 /// Inverses of the newest mutations that are kept for Store::undo.
 inline constexpr std::int64_t kInversesMax = 1'000;
 /// Fixed part of an encoded mutation (names of its members, ids, stamp), for bounding a batch by bytes.
