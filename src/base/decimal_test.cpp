@@ -77,5 +77,42 @@ TEST(Decimals, WhatIsNoNumberComesLast) {
   EXPECT_TRUE(compare_decimals("a", "b") < 0);
 }
 
+TEST(Decimals, SumsAreExact) {
+  EXPECT_EQ(add_decimals("0.1", "0.20"), "0.30");
+  EXPECT_EQ(add_decimals("-0.5", "0.50"), "0.00");
+  EXPECT_EQ(add_decimals("999.9", "0.1"), "1000.0");
+  EXPECT_EQ(add_decimals("1", "-1000"), "-999");
+  EXPECT_EQ(subtract_decimals("1", "1.001"), "-0.001");
+  EXPECT_EQ(subtract_decimals("0", "0"), "0");
+  EXPECT_EQ(add_decimals("99999999999999999999999999999999", "1"), "100000000000000000000000000000000");
+  EXPECT_EQ(add_decimals("5", "no number"), "5");
+}
+
+TEST(Decimals, SumsAgreeWithIntegers) {
+  SeededRandom random(test_seed());
+  const auto hundredths = [](std::int64_t value) {
+    const std::string digits = std::to_string(std::abs(value) + 100'000'000);
+    std::string text = digits.substr(0, digits.size() - 2) + "." + digits.substr(digits.size() - 2);
+    text = *canonical_decimal((value < 0 ? "-" : "") + text.substr(1));
+    return text;
+  };
+  for (int i = 0; i < 5'000; ++i) {
+    const auto a = static_cast<std::int64_t>(random.below(20'001)) - 10'000;
+    const auto b = static_cast<std::int64_t>(random.below(2'001)) - 1'000;
+    EXPECT_EQ(add_decimals(hundredths(a), hundredths(b)), hundredths(a + b)) << a << " " << b;
+    EXPECT_EQ(subtract_decimals(hundredths(a), hundredths(b)), hundredths(a - b)) << a << " " << b;
+  }
+}
+
+TEST(Decimals, TheShortestFormStandsForAllThatAreEqual) {
+  EXPECT_EQ(shortest_decimal("1.50"), "1.5");
+  EXPECT_EQ(shortest_decimal("2.00"), "2");
+  EXPECT_EQ(shortest_decimal("100"), "100");
+  EXPECT_EQ(shortest_decimal("-0.0"), "0");
+  EXPECT_EQ(shortest_decimal("0.010"), "0.01");
+  EXPECT_EQ(shortest_decimal("NaN"), "NaN");
+  EXPECT_EQ(shortest_decimal(""), "");
+}
+
 }  // namespace
 }  // namespace nizhal

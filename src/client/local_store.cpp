@@ -126,13 +126,10 @@ Result<Ticket> LocalStore::mutate(std::string_view name, const MutatorDef::Value
 
 Result<std::vector<Row>> LocalStore::query(const QuerySpec& query) {
   const std::lock_guard lock(state_->mutex);
-  if (!query.table) return failure(ErrorCode::usage, "a query without a table");
-  QuerySpec own = query;
-  own.table = state_->domain().domain().find_table(query.table->name);
-  if (!own.table)
-    return failure(ErrorCode::not_found, fmt::format("domain \"{}\" has no table \"{}\"",
-                                                     state_->domain().domain().name(), query.table->name));
-  return sqlite::select_rows(*state_->connection, own);
+  const auto own =
+      with_tables(query, [&](std::string_view name) { return state_->domain().domain().find_table(name); });
+  if (!own) return tl::unexpected(own.error());
+  return sqlite::select_rows(*state_->connection, *own);
 }
 
 Result<SqlResult> LocalStore::sql(std::string_view text) {

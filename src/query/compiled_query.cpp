@@ -133,7 +133,9 @@ class Compiler {
     }
     const auto dot = name.find('.');
     for (const CompiledSource& source : out_.sources) {
-      if (out_.sources.size() > 1 && (dot == std::string_view::npos || name.substr(0, dot) != source.name)) continue;
+      const bool is_meant =
+          dot == std::string_view::npos ? out_.sources.size() == 1 : name.substr(0, dot) == source.name;
+      if (!is_meant) continue;
       std::vector<std::string_view> names;
       for (const ColumnDef& column : source.table->columns) names.push_back(column.name);
       return wrong(fmt::format("{}: table {} has no column {}; it has {}", place, source.name,

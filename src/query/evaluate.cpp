@@ -3,92 +3,92 @@
 
 #include <algorithm>
 
-#include "query/operand.hpp"
+#include "query/fold.hpp"
 
 namespace nizhal {
 
 namespace {
 
-struct SortTerm {
-  std::size_t column = 0;
-  ColumnType type = ColumnType::text;
-  bool descending = false;
-};
+const std::vector<Row>& rows_of(const TableRows& tables, const CompiledSource& source) {
+  static const std::vector<Row> kNone;
+  const auto found = tables.find(source.table->name);
+  return found == tables.end() ? kNone : found->second;
+}
 
-/// Unknown columns and those without an order order nothing; the key comes last and settles ties.
-std::vector<SortTerm> sort_terms(const QuerySpec& query) {
-  const TableDef& table = *query.table;
-  std::vector<SortTerm> terms;
-  const auto add = [&](std::size_t column, Direction direction) {
-    if (column == TableDef::npos || !is_comparable(table.columns[column].type)) return;
-    terms.push_back({column, table.columns[column].type, direction == Direction::descending});
+/// The rows so far, each followed by the row of `source` whose key it holds.
+std::vector<Row> join(std::vector<Row> rows, const CompiledSource& source, const std::vector<Row>& others) {
+  const ColumnType type = source.table->key_column().type;
+  const std::size_t key = source.table->key_index();
+  std::vector<Row> joined;
+  for (Row& row : rows) {
+    const Value& wanted = row[source.join_column];
+    const auto met = std::find_if(others.begin(), others.end(), [&](const Row& other) {
+      return !is_null(wanted) && compare_values(other[key], wanted, type) == 0;
+    });
+    if (met != others.end()) {
+      row.insert(row.end(), met->begin(), met->end());
+    } else if (source.keeps_unmatched) {
+      row.resize(row.size() + source.table->columns.size());
+    } else {
+      continue;
+    }
+    joined.push_back(std::move(row));
+  }
+  return joined;
+}
+
+/// Groups one after the other, looked for from the first on.
+Result<std::vector<Row>> fold(const CompiledQuery& query, const std::vector<Row>& rows) {
+  struct Group {
+    Row values;
+    FoldGroup folds;
   };
-  for (const Order& order : query.order) add(table.index_of(order.column), order.direction);
-  add(table.key_index(), Direction::ascending);
-  return terms;
-}
-
-bool comes_before(const std::vector<SortTerm>& terms, const Row& left, const Row& right) {
-  for (const SortTerm& term : terms) {
-    const auto ordering = compare_values(left[term.column], right[term.column], term.type);
-    if (ordering != 0) return term.descending ? ordering > 0 : ordering < 0;
+  std::vector<Group> groups;
+  if (query.group_by.empty()) groups.push_back({{}, FoldGroup(query)});
+  for (const Row& row : rows) {
+    const Row values = group_of(query, row);
+    auto group = std::find_if(groups.begin(), groups.end(), [&](const Group& other) {
+      for (std::size_t i = 0; i < values.size(); ++i)
+        if (compare_values(values[i], other.values[i], query.columns[i].type) != 0) return false;
+      return true;
+    });
+    if (group == groups.end()) group = groups.insert(groups.end(), {values, FoldGroup(query)});
+    group->folds.add(query, row);
   }
-  return false;
-}
-
-bool holds(Comparison comparison, std::strong_ordering ordering) {
-  switch (comparison) {
-    case Comparison::eq:
-      return ordering == 0;
-    case Comparison::ne:
-      return ordering != 0;
-    case Comparison::lt:
-      return ordering < 0;
-    case Comparison::le:
-      return ordering <= 0;
-    case Comparison::gt:
-      return ordering > 0;
-    case Comparison::ge:
-      return ordering >= 0;
-    case Comparison::is_null:
-    case Comparison::is_not_null:
-      break;
+  std::vector<Row> results;
+  for (const Group& group : groups) {
+    auto result = group.folds.result(query, group.values);
+    if (!result) return tl::unexpected(result.error());
+    results.push_back(std::move(*result));
   }
-  return false;
-}
-
-bool matches_one(const TableDef& table, const Condition& condition, const Row& row) {
-  const std::size_t column = table.index_of(condition.column);
-  if (column == TableDef::npos || column >= row.size()) return false;
-  const Value& value = row[column];
-  if (condition.comparison == Comparison::is_null) return is_null(value);
-  if (condition.comparison == Comparison::is_not_null) return !is_null(value);
-  const ColumnType type = table.columns[column].type;
-  const auto operand = comparable_operand(type, condition.operand);
-  if (!operand || is_null(*operand) || is_null(value)) return false;
-  return holds(condition.comparison, compare_values(value, *operand, type));
+  return results;
 }
 
 }  // namespace
 
-bool matches(const TableDef& table, const std::vector<Condition>& conditions, const Row& row) {
-  return std::all_of(conditions.begin(), conditions.end(),
-                     [&](const Condition& condition) { return matches_one(table, condition, row); });
+Result<std::vector<Row>> evaluate(const CompiledQuery& query, const TableRows& tables) {
+  std::vector<Row> rows = rows_of(tables, query.sources.front());
+  for (std::size_t i = 1; i < query.sources.size(); ++i)
+    rows = join(std::move(rows), query.sources[i], rows_of(tables, query.sources[i]));
+  std::erase_if(rows, [&](const Row& row) { return !passes(query, row); });
+  if (query.limit == std::size_t{0}) return std::vector<Row>{};  // no database folds anything for nothing
+  if (query.is_folded) {
+    auto results = fold(query, rows);
+    if (!results) return results;
+    rows = std::move(*results);
+  }
+  std::sort(rows.begin(), rows.end(),
+            [&](const Row& left, const Row& right) { return compare_results(query, left, right) < 0; });
+  const Window window = window_of(query, rows.size());
+  rows.resize(window.end);
+  rows.erase(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(window.begin));
+  return rows;
 }
 
-std::vector<Row> evaluate(const QuerySpec& query, const std::vector<Row>& rows) {
-  std::vector<Row> result;
-  if (!query.table) return result;
-  for (const Row& row : rows)
-    if (row.size() == query.table->columns.size() && matches(*query.table, query.conditions, row))
-      result.push_back(row);
-  const auto terms = sort_terms(query);
-  std::stable_sort(result.begin(), result.end(),
-                   [&](const Row& left, const Row& right) { return comes_before(terms, left, right); });
-  const std::size_t skipped = std::min(query.offset, result.size());
-  result.erase(result.begin(), result.begin() + static_cast<std::ptrdiff_t>(skipped));
-  if (query.limit && *query.limit < result.size()) result.resize(*query.limit);
-  return result;
+Result<std::vector<Row>> evaluate(const QuerySpec& query, const TableRows& tables) {
+  const auto compiled = compile_query(query);
+  if (!compiled) return tl::unexpected(compiled.error());
+  return evaluate(*compiled, tables);
 }
 
 }  // namespace nizhal

@@ -1,16 +1,24 @@
-// Queries evaluated in memory: the reference for SQL and, later, for incremental views.
+// Queries evaluated in memory, row by row and with no cleverness: the reference that SQL and live queries are held to.
 #pragma once
 
+#include <map>
+#include <string>
 #include <vector>
 
 #include <nizhal/query.hpp>
+#include <nizhal/result.hpp>
 #include <nizhal/table.hpp>
+
+#include "query/compiled_query.hpp"
 
 namespace nizhal {
 
-/// True when every condition holds for the row. A condition on an unknown column never holds.
-bool matches(const TableDef& table, const std::vector<Condition>& conditions, const Row& row);
-/// Filter, order (ties by key), offset and limit over `rows`.
-std::vector<Row> evaluate(const QuerySpec& query, const std::vector<Row>& rows);
+/// Each table's rows, in any order, by the table's name. One that is not there is empty.
+using TableRows = std::map<std::string, std::vector<Row>, std::less<>>;
+
+/// The query's result rows. Errors: invalid_args when a sum of any group does not fit its type.
+[[nodiscard]] Result<std::vector<Row>> evaluate(const CompiledQuery& query, const TableRows& tables);
+/// Compiled first; so its errors too.
+[[nodiscard]] Result<std::vector<Row>> evaluate(const QuerySpec& query, const TableRows& tables);
 
 }  // namespace nizhal

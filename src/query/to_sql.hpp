@@ -9,6 +9,8 @@
 #include <nizhal/result.hpp>
 #include <nizhal/table.hpp>
 
+#include "query/compiled_query.hpp"
+
 namespace nizhal {
 
 enum class Dialect { sqlite, postgres };
@@ -16,6 +18,13 @@ enum class Dialect { sqlite, postgres };
 /// SQLite collation by which `numeric` columns (held as text there) are compared and ordered as numbers. Every
 /// sqlite::Connection brings it; it appears in queries only, never in a schema, so other programs do not need it.
 inline constexpr std::string_view kDecimalCollation = "nizhal_decimal";
+/// SQLite functions of ours, on every sqlite::Connection like the collation and, like it, in queries only: LIKE with
+/// its one meaning (text, pattern), the one form of equal numerics, and sums and averages as Fold makes them (value,
+/// ColumnType as a number, what the message of a sum that does not fit begins with).
+inline constexpr std::string_view kLikeFunction = "nizhal_like";
+inline constexpr std::string_view kShortestFunction = "nizhal_shortest_decimal";
+inline constexpr std::string_view kSumFunction = "nizhal_sum";
+inline constexpr std::string_view kAverageFunction = "nizhal_average";
 
 /// A parameter and the type of the column that it is compared with, which decides how it is bound.
 struct SqlParameter {
@@ -40,14 +49,14 @@ std::string sql_literal(Dialect dialect, ColumnType type, const Value& value);
 /// `"a", "b", …`: the declared columns, each with `alias.` before it when an alias is given.
 std::string column_list(const TableDef& table, std::string_view alias = {});
 
-/// Conditions joined with AND ("1" / "true" when there are none); parameters are appended to `parameters`. PostgreSQL's
-/// placeholders name their types. Unknown columns and operands of the wrong type are invalid_args errors that name
-/// them; so is, for PostgreSQL, a text operand with a NUL character, which no row there can have.
-Result<std::string> conditions_sql(Dialect dialect, const TableDef& table, const std::vector<Condition>& conditions,
-                                   std::vector<SqlParameter>& parameters);
-/// The whole query: declared columns of the matching rows, ordered, ties by key. `extra` is ANDed (no parameters).
-/// The table is named with its schema when one is given.
-Result<SqlText> query_sql(Dialect dialect, const QuerySpec& query, std::string_view extra = {},
-                          std::string_view schema = {});
+/// The whole query: result rows in the query's order, limit and offset as parameters. `extra` is ANDed to the filter
+/// (no parameters; only where nothing is joined). Tables are named with their schema when one is given. PostgreSQL's
+/// placeholders name their types; joins and folds are for SQLite only, the device's: invalid_args there, as is a text
+/// operand with a NUL character, which no row of PostgreSQL can have.
+[[nodiscard]] Result<SqlText> query_sql(Dialect dialect, const CompiledQuery& query, std::string_view extra = {},
+                                        std::string_view schema = {});
+/// Compiled first; so its errors too.
+[[nodiscard]] Result<SqlText> query_sql(Dialect dialect, const QuerySpec& query, std::string_view extra = {},
+                                        std::string_view schema = {});
 
 }  // namespace nizhal

@@ -1,5 +1,6 @@
 #include "query/to_sql.hpp"
 
+#include <algorithm>
 #include <limits>
 
 #include <gtest/gtest.h>
@@ -22,12 +23,6 @@ TableDef items() {
 
 const TableDef kItems = items();
 
-std::string conditions(Dialect dialect, const std::vector<Condition>& list) {
-  std::vector<SqlParameter> parameters;
-  const auto sql = conditions_sql(dialect, kItems, list, parameters);
-  return sql ? *sql : std::string("error: ") + sql.error().message;
-}
-
 SqlText query(Dialect dialect, const QuerySpec& spec, std::string_view extra = {}) {
   const auto sql = query_sql(dialect, spec, extra);
   return sql ? *sql : SqlText{"error: " + sql.error().message, {}};
@@ -39,6 +34,23 @@ QuerySpec spec_of(std::vector<Condition> list = {}, std::vector<Order> order = {
   spec.conditions = std::move(list);
   spec.order = std::move(order);
   return spec;
+}
+
+/// What stands between WHERE and ORDER BY.
+std::string filter(Dialect dialect, const Predicate& predicate) {
+  QuerySpec spec = spec_of();
+  spec.predicates = {predicate};
+  const std::string text = query(dialect, spec).text;
+  const auto begin = text.find(" WHERE ");
+  return begin == std::string::npos ? text : text.substr(begin + 7, text.find(" ORDER BY ") - begin - 7);
+}
+std::string conditions(Dialect dialect, const std::vector<Condition>& list) {
+  const std::string text = query(dialect, spec_of(list)).text;
+  const auto begin = text.find(" WHERE ");
+  return begin == std::string::npos ? text : text.substr(begin + 7, text.find(" ORDER BY ") - begin - 7);
+}
+std::vector<SqlParameter> parameters_of(Dialect dialect, const std::vector<Condition>& list) {
+  return query(dialect, spec_of(list)).parameters;
 }
 
 /// A table of one column, for texts that fit on a line.
@@ -69,19 +81,51 @@ TEST(ToSql, ConditionsAreJoinedAndNumbered) {
             R"("name" = $1::text AND "count" >= $2::bigint AND "price" IS NULL AND "done" <> $3::boolean)");
 }
 
-TEST(ToSql, ParametersGoOnAfterThoseThatAreThere) {
-  std::vector<SqlParameter> parameters(2);
-  const auto sql = conditions_sql(Dialect::sqlite, kItems, {eq("name", "x")}, parameters);
-  ASSERT_TRUE(sql);
-  EXPECT_EQ(*sql, "\"name\" = ?3");
-  ASSERT_EQ(parameters.size(), 3U);
-  EXPECT_EQ(parameters[2].value, Value(std::string("x")));
-  EXPECT_EQ(parameters[2].type, ColumnType::text);
+TEST(ToSql, AComparisonWithNullIsUnknown) {
+  EXPECT_EQ(conditions(Dialect::sqlite, {eq("name", std::nullopt)}), "NULL");
+  EXPECT_EQ(conditions(Dialect::postgres, {ne("name", std::nullopt)}), "NULL::boolean");
 }
 
-TEST(ToSql, AComparisonWithNullIsFalse) {
-  EXPECT_EQ(conditions(Dialect::sqlite, {eq("name", std::nullopt)}), "0");
-  EXPECT_EQ(conditions(Dialect::postgres, {ne("name", std::nullopt)}), "false");
+TEST(ToSql, PredicatesAreNestedAsTheyWereMade) {
+  const Predicate nested = eq("name", "x") && (gt("count", 1) || !is_null("price")) && !(eq("done", true));
+  EXPECT_EQ(filter(Dialect::sqlite, nested),
+            R"("name" = ?1 AND ("count" > ?2 OR NOT ("price" IS NULL)) AND NOT ("done" = ?3))");
+  EXPECT_EQ(filter(Dialect::sqlite, eq("name", "x") || eq("name", "y")), R"("name" = ?1 OR "name" = ?2)");
+  EXPECT_EQ(filter(Dialect::sqlite, Predicate(in("count", std::vector<int>{}))), "0");
+  EXPECT_EQ(filter(Dialect::postgres, Predicate(in("count", std::vector<int>{}))), "false");
+}
+
+TEST(ToSql, SeveralPredicatesAreInParentheses) {
+  QuerySpec spec = spec_of({eq("name", "x")});
+  spec.predicates = {eq("count", 1) || eq("count", 2)};
+  const std::string text = query(Dialect::sqlite, spec, "e OR f").text;
+  EXPECT_NE(text.find(R"(WHERE ("name" = ?1 AND ("count" = ?2 OR "count" = ?3)) AND (e OR f) ORDER)"),
+            std::string::npos)
+      << text;
+  spec.conditions = {};
+  const std::string alone = query(Dialect::sqlite, spec, "e").text;
+  EXPECT_NE(alone.find(R"(WHERE ("count" = ?1 OR "count" = ?2) AND (e) ORDER)"), std::string::npos) << alone;
+}
+
+TEST(ToSql, InAndLike) {
+  const std::vector<std::optional<std::string>> prices = {"1", std::nullopt, "2"};
+  EXPECT_EQ(filter(Dialect::sqlite, in("price", prices)), R"("price" COLLATE nizhal_decimal IN (?1, ?2, NULL))");
+  EXPECT_EQ(filter(Dialect::postgres, in("price", prices)), R"("price" IN ($1::numeric, $2::numeric, NULL))");
+  EXPECT_EQ(filter(Dialect::sqlite, like("name", "a%")), R"(nizhal_like("name", ?1))");
+  EXPECT_EQ(filter(Dialect::postgres, like("name", "a%")), R"("name" COLLATE "C" LIKE $1::text ESCAPE E'\\')");
+}
+
+TEST(ToSql, ALongChainIsABalancedTree) {
+  Predicate any = eq("count", 0);
+  for (int i = 1; i < 3000; ++i) any = std::move(any) || eq("count", i);
+  const std::string text = filter(Dialect::sqlite, any);
+  std::size_t depth = 0, deepest = 0;
+  for (const char character : text) {
+    if (character == '(') deepest = std::max(deepest, ++depth);
+    if (character == ')') --depth;
+  }
+  EXPECT_LE(deepest, 8U);
+  EXPECT_NE(text.find("?3000"), std::string::npos);
 }
 
 TEST(ToSql, NumericsCompareByTheDecimalCollationInSqlite) {
@@ -90,12 +134,11 @@ TEST(ToSql, NumericsCompareByTheDecimalCollationInSqlite) {
 }
 
 TEST(ToSql, OperandsTakeTheFormOfTheirColumn) {
-  std::vector<SqlParameter> parameters;
   const Timestamp far{std::numeric_limits<std::int64_t>::max()};
-  ASSERT_TRUE(conditions_sql(Dialect::postgres, kItems,
-                             {eq("price", 3), eq("price", "1e2"), eq("weight", 2),
-                              eq("ref", "ABCDEFAB-0000-0000-0000-000000000000"), le("at", far), eq("count", 1LL << 40)},
-                             parameters));
+  const auto parameters = parameters_of(
+      Dialect::postgres, {eq("price", 3), eq("price", "1e2"), eq("weight", 2),
+                          eq("ref", "ABCDEFAB-0000-0000-0000-000000000000"), le("at", far), eq("count", 1LL << 40)});
+  ASSERT_EQ(parameters.size(), 6U);
   EXPECT_EQ(parameters[0].value, Value(std::string("3")));
   EXPECT_EQ(parameters[1].value, Value(std::string("100")));
   EXPECT_EQ(parameters[2].value, Value(2.0));
@@ -105,8 +148,7 @@ TEST(ToSql, OperandsTakeTheFormOfTheirColumn) {
 }
 
 TEST(ToSql, UnknownColumnsAndWrongOperandsAreNamed) {
-  std::vector<SqlParameter> parameters;
-  const auto unknown = conditions_sql(Dialect::sqlite, kItems, {eq("nam", "x")}, parameters);
+  const auto unknown = query_sql(Dialect::sqlite, spec_of({eq("nam", "x")}));
   ASSERT_FALSE(unknown);
   EXPECT_EQ(unknown.error().code, ErrorCode::invalid_args);
   EXPECT_NE(unknown.error().message.find("table items has no column nam"), std::string::npos);
@@ -129,7 +171,7 @@ TEST(ToSql, AQueryIsOrderedWithTiesByKey) {
   EXPECT_EQ(query(Dialect::postgres, spec).text, R"(SELECT "id" FROM "k" WHERE true ORDER BY "id" COLLATE "C")");
   spec.order = {{"id", Direction::descending}};
   EXPECT_EQ(query(Dialect::sqlite, spec, "a OR b").text,
-            R"(SELECT "id" FROM "k" WHERE 1 AND (a OR b) ORDER BY "id" DESC)");
+            R"(SELECT "id" FROM "k" WHERE (1) AND (a OR b) ORDER BY "id" DESC)");
 }
 
 TEST(ToSql, NullsComeFirstInBothDialects) {
@@ -173,11 +215,15 @@ TEST(ToSql, PostgresIsToldSchemaTypesAndByteOrder) {
 }
 
 TEST(ToSql, ATextThatPostgresCannotHoldIsNoOperandThere) {
-  std::vector<SqlParameter> parameters;
   const std::string text("a\0b", 3);
-  EXPECT_EQ(conditions_sql(Dialect::postgres, kItems, {eq("name", text)}, parameters).error().code,
-            ErrorCode::invalid_args);
-  EXPECT_TRUE(conditions_sql(Dialect::sqlite, kItems, {eq("name", text)}, parameters));
+  for (const Predicate& predicate : {Predicate(eq("name", text)), in("name", {text}), like("name", text)}) {
+    QuerySpec spec = spec_of();
+    spec.predicates = {predicate};
+    const auto refused = query_sql(Dialect::postgres, spec);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::invalid_args);
+    EXPECT_TRUE(query_sql(Dialect::sqlite, spec));
+  }
 }
 
 TEST(ToSql, OrderingByWhatHasNoOrderIsRefused) {
@@ -208,6 +254,48 @@ TEST(ToSql, LiteralsAreWrittenAsTheDialectStoresThem) {
 
 TEST(ToSql, AQueryWithoutATableIsABugThatIsReported) {
   EXPECT_EQ(query_sql(Dialect::sqlite, QuerySpec{}).error().code, ErrorCode::internal);
+}
+
+TableDef owners() {
+  TableDef table;
+  table.name = "o";
+  table.key = "id";
+  table.columns = {{"id", ColumnType::text, false, {}}, {"rank", ColumnType::bigint, true, {}}};
+  return table;
+}
+const TableDef kOwners = owners();
+
+TEST(ToSql, JoinedTablesAreNumbered) {
+  const TableDef keys = keys_only();
+  QuerySpec spec;
+  spec.table = &keys;
+  spec.joins = {{&kOwners, "k.id"}, {&keys, "o.id", true, "again"}};
+  spec.order = {{"rank", Direction::descending}};
+  EXPECT_EQ(query(Dialect::sqlite, spec).text,
+            R"(SELECT t0."id", t1."id", t1."rank", t2."id" FROM "k" AS t0 JOIN "o" AS t1 ON t1."id" = t0."id")"
+            R"( LEFT JOIN "k" AS t2 ON t2."id" = t1."id" WHERE 1 ORDER BY t1."rank" DESC, t0."id")");
+}
+
+TEST(ToSql, FoldsAreMadeBeforeTheyAreOrderedAndCut) {
+  QuerySpec spec = spec_of({eq("done", true)}, {{"n", Direction::descending}});
+  spec.group_by = {"price", "day"};
+  spec.folds = {count().as("n"), sum("count"), min("price")};
+  spec.limit = 2;
+  EXPECT_EQ(query(Dialect::sqlite, spec).text,
+            R"(SELECT c0, c1, c2, c3, c4 FROM (SELECT nizhal_shortest_decimal("price") AS c0, "day" AS c1, )"
+            R"(count(*) AS c2, nizhal_sum("count", 2, 'sum of items.count') AS c3, )"
+            R"(nizhal_shortest_decimal(min("price" COLLATE nizhal_decimal)) AS c4 FROM "items" WHERE "done" = ?1 )"
+            R"(GROUP BY "price" COLLATE nizhal_decimal, "day") )"
+            R"(ORDER BY c2 DESC, c0 COLLATE nizhal_decimal, c1 LIMIT ?2)");
+}
+
+TEST(ToSql, PostgresIsAskedForRowsOfOneTableOnly) {
+  QuerySpec spec = spec_of();
+  spec.folds = {count()};
+  EXPECT_EQ(query_sql(Dialect::postgres, spec).error().code, ErrorCode::invalid_args);
+  spec = spec_of();
+  spec.joins = {{&kOwners, "name"}};
+  EXPECT_EQ(query_sql(Dialect::postgres, spec).error().code, ErrorCode::invalid_args);
 }
 
 }  // namespace

@@ -7,9 +7,8 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
-#include "base/decimal.hpp"
-#include "query/to_sql.hpp"
 #include "sqlite/error.hpp"
+#include "sqlite/functions.hpp"
 
 namespace nizhal::sqlite {
 
@@ -19,12 +18,6 @@ namespace {
 constexpr std::size_t kCachedTextsMax = 256;
 /// Pause between tries to switch a file to WAL, which does not wait for locks by itself.
 constexpr int kWalRetryMs = 10;
-
-int compare_decimal_texts(void*, int left_size, const void* left, int right_size, const void* right) {
-  const auto ordering = compare_decimals({static_cast<const char*>(left), static_cast<std::size_t>(left_size)},
-                                         {static_cast<const char*>(right), static_cast<std::size_t>(right_size)});
-  return ordering < 0 ? -1 : ordering > 0 ? 1 : 0;
-}
 
 Result<void> use_wal(Connection& connection, const OpenOptions& options) {
   // Two processes that open a new file at once can get BUSY here without any wait of SQLite's own.
@@ -48,10 +41,8 @@ Result<void> configure(Connection& connection, const OpenOptions& options) {
   sqlite3* database = connection.handle();
   sqlite3_extended_result_codes(database, 1);
   sqlite3_busy_timeout(database, options.busy_timeout_ms);
-  const std::string collation(kDecimalCollation);
-  if (sqlite3_create_collation_v2(database, collation.c_str(), SQLITE_UTF8, nullptr, compare_decimal_texts, nullptr) !=
-      SQLITE_OK)
-    return tl::unexpected(connection.last_error("adding the collation of numerics"));
+  if (add_functions(database) != SQLITE_OK)
+    return tl::unexpected(connection.last_error("adding the functions of queries"));
   // A first read shows whether the file is a database at all.
   if (auto read = connection.query_integer("PRAGMA schema_version"); !read) return tl::unexpected(read.error());
   if (options.check != nullptr) {

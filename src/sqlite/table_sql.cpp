@@ -95,6 +95,14 @@ Row read_row(const Statement& statement, const TableDef& table, int first_column
   return row;
 }
 
+Row read_result(const Statement& statement, const CompiledQuery& query) {
+  Row row;
+  row.reserve(query.columns.size());
+  for (std::size_t i = 0; i < query.columns.size(); ++i)
+    row.push_back(statement.value(static_cast<int>(i), query.columns[i].type));
+  return row;
+}
+
 Result<std::optional<Row>> select_row(Connection& connection, const TableDef& table, const Value& key) {
   auto statement = connection.prepare(fmt::format("SELECT {} FROM {} WHERE {}", column_list(table),
                                                   quote_identifier(table.name), key_condition(table, 1)));
@@ -157,7 +165,7 @@ Result<bool> delete_row(Connection& connection, const TableDef& table, const Val
   return connection.changes() > 0;
 }
 
-Result<std::vector<Row>> select_rows(Connection& connection, const QuerySpec& query, std::string_view extra) {
+Result<std::vector<Row>> select_rows(Connection& connection, const CompiledQuery& query, std::string_view extra) {
   const auto sql = query_sql(Dialect::sqlite, query, extra);
   if (!sql) return tl::unexpected(sql.error());
   auto statement = connection.prepare(sql->text);
@@ -169,8 +177,14 @@ Result<std::vector<Row>> select_rows(Connection& connection, const QuerySpec& qu
     const auto found = statement->step();
     if (!found) return tl::unexpected(found.error());
     if (!*found) return rows;
-    rows.push_back(read_row(*statement, *query.table));
+    rows.push_back(read_result(*statement, query));
   }
+}
+
+Result<std::vector<Row>> select_rows(Connection& connection, const QuerySpec& query, std::string_view extra) {
+  const auto compiled = compile_query(query);
+  if (!compiled) return tl::unexpected(compiled.error());
+  return select_rows(connection, *compiled, extra);
 }
 
 }  // namespace nizhal::sqlite

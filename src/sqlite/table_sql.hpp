@@ -11,6 +11,7 @@
 #include <nizhal/query.hpp>
 #include <nizhal/table.hpp>
 
+#include "query/compiled_query.hpp"
 #include "sqlite/connection.hpp"
 
 namespace nizhal::sqlite {
@@ -22,6 +23,8 @@ std::string table_ddl(const TableDef& table, const std::vector<std::string>& ext
 
 /// Reads the declared columns, which the statement selected first and in order.
 Row read_row(const Statement& statement, const TableDef& table, int first_column = 0);
+/// A result row of the statement that query_sql made.
+Row read_result(const Statement& statement, const CompiledQuery& query);
 
 [[nodiscard]] Result<std::optional<Row>> select_row(Connection& connection, const TableDef& table, const Value& key);
 /// False: the key is taken, nothing was written.
@@ -32,7 +35,10 @@ Row read_row(const Statement& statement, const TableDef& table, int first_column
 [[nodiscard]] Result<bool> update_row(Connection& connection, const TableDef& table, const Value& key,
                                       const std::vector<std::pair<std::size_t, Value>>& changes);
 [[nodiscard]] Result<bool> delete_row(Connection& connection, const TableDef& table, const Value& key);
+/// The query's result rows. Errors: compile_query's, invalid_args for a sum that does not fit, and the file's.
 [[nodiscard]] Result<std::vector<Row>> select_rows(Connection& connection, const QuerySpec& query,
+                                                   std::string_view extra = {});
+[[nodiscard]] Result<std::vector<Row>> select_rows(Connection& connection, const CompiledQuery& query,
                                                    std::string_view extra = {});
 
 }  // namespace nizhal::sqlite

@@ -91,8 +91,10 @@ Result<std::vector<Row>> PostgresWriteTransaction::find(const QuerySpec& query, 
   if (auto usable = check_usable(); !usable) return tl::unexpected(usable.error());
   if (query.table == nullptr) return failure(ErrorCode::internal, "a query was made without a table");
   const auto table = domain_.table_index(query.table->name);
-  auto sql = query_sql(Dialect::postgres, query, {}, catalog_->schema);
-  if (!sql) return tl::unexpected(sql.error());  // a mistake of the mutator, in every mode
+  const auto compiled = compile_query(query);
+  if (!compiled) return tl::unexpected(compiled.error());  // a mistake of the mutator, in every mode
+  auto sql = query_sql(Dialect::postgres, *compiled, {}, catalog_->schema);
+  if (!sql) return tl::unexpected(sql.error());
   if (scope && !table) return std::vector<Row>{};
   if (table) searched_->add(*table);
   if (mode_ != WriteMode::serializable) {
@@ -104,7 +106,7 @@ Result<std::vector<Row>> PostgresWriteTransaction::find(const QuerySpec& query, 
     parameters.push_back(parameter_text(parameter.type, parameter.value));
   if (scope) {
     ScopeSql in_scope = scope_sql(domain_, *table, *scope, parameters.size() + 1);
-    sql = query_sql(Dialect::postgres, query, in_scope.condition, catalog_->schema);
+    sql = query_sql(Dialect::postgres, *compiled, in_scope.condition, catalog_->schema);
     if (!sql) return tl::unexpected(sql.error());
     std::move(in_scope.parameters.begin(), in_scope.parameters.end(), std::back_inserter(parameters));
   }

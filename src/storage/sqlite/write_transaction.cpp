@@ -139,12 +139,14 @@ Result<std::vector<Row>> SqliteWriteTransaction::find(const QuerySpec& query, co
   if (query.table == nullptr) return failure(ErrorCode::internal, "a query was made without a table");
   const auto table = domain_.table_index(query.table->name);
   if (!table) return std::vector<Row>{};
+  const auto compiled = compile_query(query);
+  if (!compiled) return tl::unexpected(compiled.error());
   // The scope's parameters are numbered after the query's own, however many those are.
-  auto sql = query_sql(Dialect::sqlite, query);
+  auto sql = query_sql(Dialect::sqlite, *compiled);
   if (!sql) return tl::unexpected(sql.error());
   const int first = static_cast<int>(sql->parameters.size()) + 1;
   const ScopeSql in_scope = scope_sql(domain_, *table, *scope, first);
-  sql = query_sql(Dialect::sqlite, query, in_scope.condition);
+  sql = query_sql(Dialect::sqlite, *compiled, in_scope.condition);
   if (!sql) return tl::unexpected(sql.error());
   auto statement = connection_.prepare(sql->text);
   if (!statement) return tl::unexpected(statement.error());
