@@ -40,11 +40,15 @@ std::optional<std::string> constraint_fault(const ArgumentDef& argument, const V
 }  // namespace
 
 Result<MutatorDef::Values> decode_arguments(const MutatorDef& mutator, const json::value& args) {
+  return decode_arguments(mutator.arguments, args);
+}
+
+Result<MutatorDef::Values> decode_arguments(const std::vector<ArgumentDef>& arguments, const json::value& args) {
   const auto* object = args.if_object();
   if (!object) return failure(ErrorCode::invalid_args, "arguments must be an object");
   MutatorDef::Values values;
-  values.reserve(mutator.arguments.size());
-  for (const ArgumentDef& argument : mutator.arguments) {
+  values.reserve(arguments.size());
+  for (const ArgumentDef& argument : arguments) {
     const std::string place = fmt::format("argument \"{}\"", argument.name);
     const json::value* found = object->if_contains(argument.name);
     if (!found || found->is_null()) {

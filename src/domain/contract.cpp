@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <limits>
+#include <set>
 
 #include "domain/conditions.hpp"
 #include "domain/registration.hpp"
@@ -231,7 +232,14 @@ json::object describe_mutator(const MutatorDef& mutator) {
     if (!argument.new_id_of.empty()) described["newIdOf"] = text(argument.new_id_of);
     arguments.push_back(std::move(described));
   }
-  return {{"version", mutator.version}, {"args", std::move(arguments)}};
+  json::object described = {{"version", mutator.version}, {"args", std::move(arguments)}};
+  if (mutator.upcasters.empty()) return described;
+  std::set<int> versions;
+  for (const UpcasterDef& upcaster : mutator.upcasters) versions.insert(upcaster.from_version);
+  json::array older;
+  for (const int version : versions) older.emplace_back(version);
+  described["olderVersions"] = std::move(older);
+  return described;
 }
 
 json::object describe_membership(const Domain& domain, const RuleDef& rule) {

@@ -9,6 +9,8 @@
 namespace nizhal {
 namespace {
 
+constexpr const char* kNoStandardException = "an exception that is not derived from std::exception";
+
 using Function = std::function<Outcome(MutatorContext&, const MutatorDef::Values&)>;
 
 /// A refusal's code is a word for programs; one that is not would end up in protocol fields as it is.
@@ -27,9 +29,23 @@ Outcome call(const Function& function, const char* what, const MutatorDef& mutat
   } catch (const std::exception& fault) {
     if (thrown) *thrown = fault.what();
   } catch (...) {
-    if (thrown) *thrown = "an exception that is not derived from std::exception";
+    if (thrown) *thrown = kNoStandardException;
   }
   return reject("internal", std::string("the ") + what + " \"" + mutator.name + "\" failed");
+}
+
+/// What `function` answers, or what it threw as an error.
+template <class Function>
+auto caught(Function function) -> Result<decltype(function())> {
+  std::string thrown;
+  try {
+    return function();
+  } catch (const std::exception& fault) {
+    thrown = fault.what();
+  } catch (...) {
+    thrown = kNoStandardException;
+  }
+  return failure(ErrorCode::internal, std::move(thrown));
 }
 
 }  // namespace
@@ -46,6 +62,26 @@ Outcome call_authorize(const MutatorDef& mutator, MutatorContext& context, const
   if (thrown) thrown->clear();
   if (!mutator.authorize) return done();
   return call(mutator.authorize, "authorisation of mutator", mutator, context, values, thrown);
+}
+
+Result<std::optional<MutationCall>> call_inverse(const MutatorDef& mutator, MutatorContext& context,
+                                                 const MutatorDef::Values& values) {
+  if (!mutator.inverse) return std::optional<MutationCall>();
+  return caught([&] { return mutator.inverse(context, values); });
+}
+
+Result<std::string> call_dependency_key(const MutatorDef& mutator, const MutatorDef::Values& values) {
+  if (!mutator.dependency_key) return std::string();
+  return caught([&] { return mutator.dependency_key(values); });
+}
+
+Result<std::vector<std::string>> call_depends_on(const MutatorDef& mutator, const MutatorDef::Values& values) {
+  if (!mutator.depends_on) return std::vector<std::string>();
+  return caught([&] { return mutator.depends_on(values); });
+}
+
+Result<std::optional<MutatorDef::Values>> call_upcast(const UpcasterDef& upcaster, const MutatorDef::Values& values) {
+  return caught([&] { return upcaster.convert(values); });
 }
 
 }  // namespace nizhal

@@ -140,6 +140,40 @@ void check_constraints(const std::string& place, const ArgumentDef& argument, Fi
       findings.error("bad_shape", place, fmt::format("the shape makes no sense: {}", *fault), "correct the shape");
 }
 
+void check_arguments(const Domain& domain, const std::string& place, const std::vector<ArgumentDef>& declared,
+                     Findings& findings) {
+  std::set<std::string> arguments;
+  for (const ArgumentDef& argument : declared) {
+    const std::string where = fmt::format("{}, argument \"{}\"", place, argument.name);
+    check_name(argument.name, where, findings);
+    if (!arguments.insert(argument.name).second)
+      findings.error("duplicate_argument", where, "the argument is declared twice", "rename or remove one");
+    check_constraints(where, argument, findings);
+    check_named_table(domain, where, argument, "references", argument.references, findings);
+    check_named_table(domain, where, argument, "new_id_of", argument.new_id_of, findings);
+  }
+}
+
+void check_upcasters(const Domain& domain, const std::string& mutator_place, const MutatorDef& mutator,
+                     Findings& findings) {
+  std::set<int> versions;
+  for (const UpcasterDef& upcaster : mutator.upcasters) {
+    const std::string place = fmt::format("{}, upcaster of version {}", mutator_place, upcaster.from_version);
+    if (upcaster.from_version < 1)
+      findings.error("bad_upcaster", place, "argument versions count from 1",
+                     "name the version that the old arguments had; a mutator that named none had version 1");
+    else if (upcaster.from_version >= mutator.version)
+      findings.error(
+          "bad_upcaster", place,
+          fmt::format("the mutator's arguments are of version {}, so there is nothing older to upcast from",
+                      mutator.version),
+          fmt::format("raise the mutator's own with .version({}), or remove the upcaster", upcaster.from_version + 1));
+    if (!versions.insert(upcaster.from_version).second)
+      findings.error("duplicate_upcaster", place, "there are two upcasters of this version", "remove one");
+    check_arguments(domain, place, upcaster.arguments, findings);
+  }
+}
+
 void check_mutators(const Domain& domain, Findings& findings) {
   std::set<std::string> names;
   for (const auto& mutator : domain.mutators()) {
@@ -155,16 +189,8 @@ void check_mutators(const Domain& domain, Findings& findings) {
     if (mutator->version < 1)
       findings.error("bad_version", place, fmt::format("argument version {} is not positive", mutator->version),
                      "count argument versions from 1");
-    std::set<std::string> arguments;
-    for (const ArgumentDef& argument : mutator->arguments) {
-      const std::string where = fmt::format("{}, argument \"{}\"", place, argument.name);
-      check_name(argument.name, where, findings);
-      if (!arguments.insert(argument.name).second)
-        findings.error("duplicate_argument", where, "the argument is declared twice", "rename or remove one");
-      check_constraints(where, argument, findings);
-      check_named_table(domain, where, argument, "references", argument.references, findings);
-      check_named_table(domain, where, argument, "new_id_of", argument.new_id_of, findings);
-    }
+    check_arguments(domain, place, mutator->arguments, findings);
+    check_upcasters(domain, place, *mutator, findings);
   }
 }
 

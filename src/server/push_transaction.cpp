@@ -4,6 +4,7 @@
 
 #include "domain/arguments_codec.hpp"
 #include "domain/hlc.hpp"
+#include "domain/upcast.hpp"
 #include "domain/value_json.hpp"
 
 namespace nizhal::server {
@@ -248,9 +249,13 @@ Result<void> PushTransaction::resolve_ids(const MutatorDef& mutator, const std::
 Result<PushTransaction::Decision> PushTransaction::run(const MutatorDef& mutator, const PushMutation& mutation,
                                                        ClientRecord* client, Timestamp now) {
   Decision decision;
-  auto values = decode_arguments(mutator, mutation.args);
+  // An older app's arguments are brought to today's; who names no version means today's.
+  std::string thrown;
+  auto values =
+      decode_arguments_of(mutator, mutation.args_version.value_or(mutator.version), mutation.args, &thrown);
+  if (!thrown.empty()) log_.error("push", "an upcaster of mutator \"" + mutator.name + "\" threw: " + thrown);
   if (!values) {
-    decision.outcome = reject("invalid_args", values.error().message);
+    decision.outcome = std::move(values.error());
     decision.http_status = 422;
     return decision;
   }
