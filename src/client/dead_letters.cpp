@@ -5,12 +5,17 @@
 #include <algorithm>
 
 #include "base/json.hpp"
-#include "client/mutation_run.hpp"
+#include "client/dependencies.hpp"
+#include "client/enqueue.hpp"
+#include "client/inverses.hpp"
 #include "client/rebase.hpp"
 #include "domain/arguments_codec.hpp"
+#include "domain/upcast.hpp"
 
 namespace nizhal::client::dead_letters {
 namespace {
+
+constexpr std::string_view kDependencyRejected = "dependency_rejected";
 
 struct Stored {
   DeadLetter letter;
@@ -30,13 +35,14 @@ Stored read_stored(const sqlite::Statement& row) {
   stored.letter.code = std::string(row.text(7));
   stored.letter.message = std::string(row.text(8));
   stored.letter.at = parse_iso8601(row.text(9)).value_or(Timestamp{});
+  stored.letter.chain = outbox::parse_depends_on(row.text(10));
   return stored;
 }
 
 Result<std::vector<Stored>> select_all(StoreState& state) {
   auto select = state.connection->prepare(
-      "SELECT id, client_mutation_id, id_seed, name, args_version, args, depends_on, code, message, at FROM "
-      "nizhal_dead_letter ORDER BY id");
+      "SELECT id, client_mutation_id, id_seed, name, args_version, args, depends_on, code, message, at, chain "
+      "FROM nizhal_dead_letter ORDER BY id");
   if (!select) return tl::unexpected(select.error());
   std::vector<Stored> all;
   while (true) {
@@ -82,26 +88,59 @@ Result<void> rename_dependency(StoreState& state, const std::string& from, const
   return {};
 }
 
-/// The dependencies that still mean something: one that was applied or discarded no longer holds anything back, one
-/// that is a dead letter itself would be the reason for the next refusal.
+/// A sent one that waits for the old id still names it as well: the server has its refusal on record.
+Result<void> add_dependency_of_sent(StoreState& state, const std::string& old_id, const std::string& new_id) {
+  auto select = state.connection->prepare(
+      "SELECT client_mutation_id FROM nizhal_outbox WHERE depends_on <> '[]' AND instr(depends_on, ?1) > 0");
+  if (!select) return tl::unexpected(select.error());
+  select->bind_text(1, old_id);
+  std::vector<std::string> waiting;
+  while (true) {
+    auto row = select->step();
+    if (!row) return tl::unexpected(row.error());
+    if (!*row) break;
+    waiting.emplace_back(select->text(0));
+  }
+  for (const std::string& id : waiting) {
+    auto entry = outbox::find(state, id);
+    if (!entry) return tl::unexpected(entry.error());
+    if (!*entry) continue;
+    (*entry)->depends_on.push_back(new_id);
+    if (auto kept = outbox::update(state, **entry); !kept) return kept;
+  }
+  return {};
+}
+
+/// The dependencies that still mean something: one that was applied or discarded no longer holds anything back.
 Result<std::vector<std::string>> living_dependencies(StoreState& state, const std::vector<std::string>& depends_on) {
   std::vector<std::string> living;
-  auto letters = select_all(state);
-  if (!letters) return tl::unexpected(letters.error());
   for (const std::string& id : depends_on) {
-    for (const Stored& stored : *letters) {
-      if (stored.letter.client_mutation_id == id)
-        return failure(
-            ErrorCode::refused,
-            fmt::format("dependency_rejected: it depends on dead letter {}; retry that one first, or discard "
-                        "it to go on without it",
-                        stored.letter.id));
-    }
+    auto letter = dependencies::find_cause(state, id);
+    if (!letter) return tl::unexpected(letter.error());
     auto pending = outbox::find(state, id);
     if (!pending) return tl::unexpected(pending.error());
-    if (*pending && !(*pending)->is_skip()) living.push_back(id);
+    const bool is_pending = *pending && !(*pending)->is_skip() && !(*pending)->outcome_known;
+    if (*letter || is_pending) living.push_back(id);
   }
   return living;
+}
+
+/// The letter's arguments as today's.
+Result<MutatorDef::Values> values_of(const Stored& stored, const MutatorDef& mutator) {
+  auto parsed = parse_json(stored.letter.args);
+  if (!parsed) return failure(ErrorCode::corrupt, "nizhal_dead_letter: " + parsed.error().message);
+  auto values = decode_arguments_of(mutator, stored.args_version, *parsed);
+  if (values) return std::move(*values);
+  if (values.error().code == upcast_code::kInvalid) return failure(ErrorCode::invalid_args, values.error().message);
+  return failure(ErrorCode::refused, fmt::format("{}: {}; retry it with arguments of today (edit), or discard it",
+                                                 values.error().code, values.error().message));
+}
+
+/// Keys that the letter had depended on: what they stood for was resolved then.
+Result<std::vector<std::string>> earlier_keys(StoreState& state, const Stored& stored, const MutatorDef& mutator) {
+  auto values = values_of(stored, mutator);
+  if (!values) return std::vector<std::string>();
+  return dependencies::keys_of(state, mutator, *values);
 }
 
 }  // namespace
@@ -117,10 +156,20 @@ Result<std::vector<DeadLetter>> list(StoreState& state) {
 
 Result<void> bury(StoreState& state, const outbox::Entry& entry, std::string_view code, std::string_view message,
                   Id id) {
+  std::vector<std::string> chain;
+  std::string why(message);
+  if (code == kDependencyRejected) {
+    // The server says it in its own words, and knows no names.
+    auto found = dependencies::chain_of(state, entry);
+    if (!found) return tl::unexpected(found.error());
+    if (*found) {
+      chain = std::move((*found)->ids);
+      why = std::move((*found)->why);
+    }
+  }
   auto insert = state.connection->prepare(
       "INSERT INTO nizhal_dead_letter(client_mutation_id, id_seed, name, args_version, args, depends_on, code, "
-      "message, "
-      "at) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+      "message, at, dependency_key, chain) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
   if (!insert) return tl::unexpected(insert.error());
   insert->bind_text(1, entry.client_mutation_id)
       .bind_text(2, entry.id_seed)
@@ -129,9 +178,12 @@ Result<void> bury(StoreState& state, const outbox::Entry& entry, std::string_vie
       .bind_text(5, entry.args)
       .bind_text(6, outbox::depends_on_text(entry.depends_on))
       .bind_text(7, code)
-      .bind_text(8, message)
-      .bind_text(9, to_iso8601(state.now()));
+      .bind_text(8, why)
+      .bind_text(9, to_iso8601(state.now()))
+      .bind_text(10, entry.dependency_key)
+      .bind_text(11, outbox::depends_on_text(chain));
   if (auto done = insert->run(); !done) return done;
+  if (auto forgotten = inverses::forget(state, entry.client_mutation_id); !forgotten) return forgotten;
   state.log.warning("push", fmt::format("{} {} is a dead letter: {}", entry.name, entry.client_mutation_id, code));
   if (id == Id::burned || !entry.mutation_id) return outbox::remove(state, entry.ordinal);
   outbox::Entry skip = entry;
@@ -139,6 +191,8 @@ Result<void> bury(StoreState& state, const outbox::Entry& entry, std::string_vie
   skip.args = "{}";
   skip.args_version = 1;
   skip.depends_on.clear();
+  skip.dependency_key.clear();
+  skip.awaits_server = false;
   skip.attempts = 0;
   skip.last_error.clear();
   mark::leaves(state, skip.ordinal);
@@ -147,22 +201,32 @@ Result<void> bury(StoreState& state, const outbox::Entry& entry, std::string_vie
 
 Result<std::uint64_t> bury_dependents(StoreState& state, const std::string& client_mutation_id, Id id) {
   std::vector<std::string> refused{client_mutation_id};
-  std::uint64_t buried = 0;
-  auto entries = outbox::list(state, outbox::Which::all);
-  if (!entries) return tl::unexpected(entries.error());
-  // One pass in order is enough: a mutation can only depend on earlier ones.
-  for (const outbox::Entry& entry : *entries) {
-    if (entry.is_skip() || (id == Id::burned && entry.mutation_id)) continue;
-    const auto because = std::find_if(refused.begin(), refused.end(), [&](const std::string& candidate) {
-      return depends(entry.depends_on, candidate);
-    });
-    if (because == refused.end()) continue;
-    const std::string message = fmt::format("because {} was refused: it depends on that mutation", *because);
-    if (auto done = bury(state, entry, "dependency_rejected", message, id); !done) return tl::unexpected(done.error());
-    refused.push_back(entry.client_mutation_id);
-    ++buried;
+  {
+    auto select = state.connection->prepare(fmt::format(
+        "SELECT client_mutation_id, depends_on, mutation_id FROM nizhal_outbox WHERE depends_on <> '[]' AND "
+        "name <> '{}' ORDER BY ordinal",
+        protocol::kSkip));
+    if (!select) return tl::unexpected(select.error());
+    // One pass in order is enough: a mutation can only depend on earlier ones.
+    while (true) {
+      auto row = select->step();
+      if (!row) return tl::unexpected(row.error());
+      if (!*row) break;
+      if (id == Id::burned && !select->is_null(2)) continue;
+      const std::vector<std::string> depends_on = outbox::parse_depends_on(select->text(1));
+      if (std::any_of(refused.begin(), refused.end(),
+                      [&](const std::string& candidate) { return depends(depends_on, candidate); }))
+        refused.emplace_back(select->text(0));
+    }
   }
-  return buried;
+  for (std::size_t i = 1; i < refused.size(); ++i) {
+    auto entry = outbox::find(state, refused[i]);
+    if (!entry) return tl::unexpected(entry.error());
+    if (!*entry) continue;
+    if (auto done = bury(state, **entry, kDependencyRejected, "what it depends on was refused", id); !done)
+      return tl::unexpected(done.error());
+  }
+  return refused.size() - 1;
 }
 
 Result<void> note_applied_after_all(StoreState& state, std::string_view client_mutation_id) {
@@ -181,40 +245,47 @@ Result<Ticket> retry(StoreState& state, std::int64_t id, std::optional<std::stri
   const MutatorDef* mutator = state.domain().domain().find_mutator(stored->letter.name);
   if (!mutator)
     return failure(ErrorCode::not_found, fmt::format("this domain has no mutator \"{}\"", stored->letter.name));
-  auto parsed = parse_json(args ? *args : std::string_view(stored->letter.args));
-  if (!parsed) return failure(ErrorCode::invalid_args, parsed.error().message);
-  auto values = decode_arguments(*mutator, *parsed);
+  auto values = Result<MutatorDef::Values>();
+  if (args) {
+    auto parsed = parse_json(*args);
+    if (!parsed) return failure(ErrorCode::invalid_args, parsed.error().message);
+    values = decode_arguments(*mutator, *parsed);
+  } else {
+    values = values_of(*stored, *mutator);
+  }
   if (!values) return tl::unexpected(values.error());
-  auto dependencies = living_dependencies(state, stored->letter.depends_on);
-  if (!dependencies) return tl::unexpected(dependencies.error());
-  auto ordinal = outbox::next_ordinal(state);
-  if (!ordinal) return tl::unexpected(ordinal.error());
-  auto stamp = state.tick();
-  if (!stamp) return tl::unexpected(stamp.error());
+  auto living = living_dependencies(state, stored->letter.depends_on);
+  if (!living) return tl::unexpected(living.error());
+  auto keys = dependencies::keys_of(state, *mutator, *values);
+  if (!keys) return tl::unexpected(keys.error());
+  auto earlier = earlier_keys(state, *stored, *mutator);
+  if (!earlier) return tl::unexpected(earlier.error());
+  auto depends_on = dependencies::resolve(state, *living, *keys, *earlier);
+  if (!depends_on) return tl::unexpected(depends_on.error());
 
-  outbox::Entry entry;
-  entry.ordinal = *ordinal;
-  entry.client_mutation_id = random_uuid(state.random);
-  entry.id_seed = stored->id_seed;
-  entry.name = mutator->name;
-  entry.args_version = mutator->version;
-  entry.args = encode_arguments(*mutator, *values);
-  entry.hlc = stamp->text();
-  entry.depends_on = std::move(*dependencies);
-  auto outcome = run_entry(state, entry);
-  if (!outcome) return tl::unexpected(outcome.error());
-  if (!outcome->is_done()) return failure(ErrorCode::refused, fmt::format("{}: {}", outcome->code, outcome->message));
-  if (auto done = outbox::append(state, entry); !done) return tl::unexpected(done.error());
+  auto ticket = enqueue(state, {.mutator = mutator,
+                                .values = *values,
+                                .args = encode_arguments(*mutator, *values),
+                                .depends_on = std::move(*depends_on),
+                                .id_seed = stored->id_seed});
+  if (!ticket) return ticket;
+  const std::string& old_id = stored->letter.client_mutation_id;
   if (auto done = remove(state, id); !done) return tl::unexpected(done.error());
-  if (auto done = rename_dependency(state, stored->letter.client_mutation_id, entry.client_mutation_id); !done)
+  if (auto done = rename_dependency(state, old_id, ticket->client_mutation_id); !done)
     return tl::unexpected(done.error());
-  return Ticket{entry.client_mutation_id};
+  if (auto done = add_dependency_of_sent(state, old_id, ticket->client_mutation_id); !done)
+    return tl::unexpected(done.error());
+  if (auto moved = inverses::move_undo(state, old_id, ticket->client_mutation_id); !moved)
+    return tl::unexpected(moved.error());
+  return ticket;
 }
 
 Result<void> discard(StoreState& state, std::int64_t id) {
   auto stored = select_one(state, id);
   if (!stored) return tl::unexpected(stored.error());
-  return remove(state, id);
+  if (auto done = remove(state, id); !done) return done;
+  // What it was to undo was not undone, so it may be tried again.
+  return inverses::move_undo(state, stored->letter.client_mutation_id, "");
 }
 
 }  // namespace nizhal::client::dead_letters

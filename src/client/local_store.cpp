@@ -5,6 +5,7 @@
 #include "client/applier.hpp"
 #include "client/dead_letters.hpp"
 #include "client/identity.hpp"
+#include "client/inverses.hpp"
 #include "client/mutate.hpp"
 #include "client/outbox.hpp"
 #include "client/puller.hpp"
@@ -122,6 +123,11 @@ Result<Ticket> LocalStore::mutate(std::string_view name, const MutatorDef::Value
                                   const MutateOptions& options) {
   const std::lock_guard lock(state_->mutex);
   return client::mutate(*state_, name, values, options);
+}
+
+Result<Ticket> LocalStore::undo(std::string_view client_mutation_id, const MutateOptions& options) {
+  const std::lock_guard lock(state_->mutex);
+  return in_transaction(*state_, [&] { return inverses::undo(*state_, client_mutation_id, options); });
 }
 
 Result<std::vector<Row>> LocalStore::query(const QuerySpec& query) {

@@ -50,6 +50,8 @@ class LocalStore {
 
   // The app's side
   Result<Ticket> mutate(std::string_view name, const MutatorDef::Values& values, const MutateOptions& options);
+  /// See Store::undo.
+  Result<Ticket> undo(std::string_view client_mutation_id, const MutateOptions& options);
   Result<std::vector<Row>> query(const QuerySpec& query);
   Result<SqlResult> sql(std::string_view text);
   Result<std::vector<PendingMutation>> outbox();

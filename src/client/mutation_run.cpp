@@ -6,6 +6,7 @@
 #include "client/rebase.hpp"
 #include "client/row_writer.hpp"
 #include "domain/arguments_codec.hpp"
+#include "domain/upcast.hpp"
 #include "domain/value_json.hpp"
 #include "sqlite/table_sql.hpp"
 
@@ -65,8 +66,9 @@ Result<Outcome> run(StoreState& state, const outbox::Entry& entry, Effects effec
   if (!mutator) return reject("unknown_mutator", fmt::format("this domain has no mutator \"{}\"", entry.name));
   auto args = parse_json(entry.args);
   if (!args) return reject("invalid_args", args.error().message);
-  auto values = decode_arguments(*mutator, *args);
-  if (!values) return reject("invalid_args", values.error().message);
+  // Of a newer app: kept and sent, but nobody here can say what it does.
+  auto values = decode_arguments_of(*mutator, entry.args_version, *args);
+  if (!values) return std::move(values.error());
   if (auto resolved = resolve_ids(state, *mutator, entry, *values, footprint); !resolved)
     return tl::unexpected(resolved.error());
 

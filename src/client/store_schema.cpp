@@ -60,6 +60,8 @@ CREATE TABLE IF NOT EXISTS nizhal_inverse(
   ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
   client_mutation_id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, args_version INTEGER NOT NULL, args TEXT NOT NULL,
   undone_by TEXT NOT NULL DEFAULT '');
+CREATE INDEX IF NOT EXISTS nizhal_outbox_key ON nizhal_outbox(dependency_key) WHERE dependency_key <> '';
+CREATE INDEX IF NOT EXISTS nizhal_outbox_dependent ON nizhal_outbox(ordinal) WHERE depends_on <> '[]';
 CREATE TABLE IF NOT EXISTS nizhal_subscription(
   rule TEXT NOT NULL, parameters TEXT NOT NULL, until TEXT, PRIMARY KEY(rule, parameters)) WITHOUT ROWID;
 )";

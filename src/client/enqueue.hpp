@@ -1,0 +1,27 @@
+// A new mutation: runs its mutator here and puts it into the outbox, with what takes it back. What mutate, undo and the
+// retry of a dead letter have in common.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "client/outbox.hpp"
+#include "client/store_state.hpp"
+
+namespace nizhal::client {
+
+/// The arguments as they will be sent, after the same validation that the server does.
+[[nodiscard]] Result<std::string> checked_arguments(const MutatorDef& mutator, const MutatorDef::Values& values);
+
+struct NewMutation {
+  const MutatorDef* mutator = nullptr;
+  MutatorDef::Values values;
+  std::string args;                          // the same, checked
+  std::vector<std::string> depends_on = {};  // resolved
+  std::string id_seed = {};                  // empty: a new one
+};
+/// In the caller's transaction. Errors: refused (the mutator, its inverse or its dependency key said no; nothing was
+/// enqueued), the storage's.
+[[nodiscard]] Result<Ticket> enqueue(StoreState& state, const NewMutation& mutation);
+
+}  // namespace nizhal::client
