@@ -183,7 +183,8 @@ TEST_F(Role, WhatAHandlesOwnTransactionNoticedIsToldWithItsCommitAndNotTwice) {
   EXPECT_TRUE(told.knows_of_others());
   // The machine learns of it all the same: it is the one that pushes.
   first.handle(Ticked{});
-  EXPECT_EQ(told.commits.size(), 1U);
+  ASSERT_EQ(told.commits.size(), 2U) << "mutation ids were given";
+  EXPECT_FALSE(told.commits[1]->changes.is_unknown);
   ASSERT_EQ(first.requests.size(), 1U);
   EXPECT_EQ(first.requests.front().http.path, protocol::kPushPath);
   first.device.store().remove_listener(told);
@@ -389,6 +390,7 @@ TEST_F(Role, LocksThatFailAreANamedErrorAndNothingIsSent) {
   first.handle(SyncRequested{});
   ASSERT_EQ(first.finishes.size(), 1U);
   EXPECT_EQ(first.finishes[0].error().code, ErrorCode::read_only);
+  first.handle(Ticked{});
   const int before = first.notifications;
   first.handle(Ticked{});
   EXPECT_EQ(first.notifications, before) << "told once";
@@ -441,7 +443,7 @@ TEST_F(Role, AnswersToAPushAreJudgedByTheClientIdThatTheFileHasNow) {
   // The other handle finds out that the file is a clone meanwhile.
   server.clients[second.device.store().client_id()] = {7, "of the other device"};
   second.device.pull(server);
-  ASSERT_NE(second.device.store().client_id(), first.device.sql_text("SELECT 'x'"));
+  ASSERT_NE(second.device.store().client_id(), *sent->mutations[0].client_id);
   auto settled = first.device.store().settle_push(*sent, reply);
   ASSERT_TRUE(settled);
   EXPECT_EQ(settled->applied, 0U);

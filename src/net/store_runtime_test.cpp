@@ -120,6 +120,22 @@ TEST(StoreRuntime, TimersFireOnceAndCanBeReplacedAndCancelled) {
   EXPECT_EQ(machine.next<client::TimerFired>()->timer, client::TimerId::reconnect);
 }
 
+TEST(StoreRuntime, TicksAgainAndAgainAlsoWithNoServerAndOffline) {
+  FakeMachine machine;
+  StoreRuntimeOptions options;
+  options.start_online = false;
+  options.tick = milliseconds(1);
+  StoreRuntime runtime(machine, std::move(options));
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(machine.next<client::Ticked>());
+}
+
+TEST(StoreRuntime, ASyncThatNobodyWaitsForAnyMoreIsToldToTheMachine) {
+  FakeMachine machine;
+  StoreRuntime runtime(machine, offline(1));
+  EXPECT_FALSE(runtime.sync_now(milliseconds(1)));
+  EXPECT_TRUE(machine.next<client::SyncAbandoned>());
+}
+
 TEST(StoreRuntime, TheSocketsEventsReachTheMachine) {
   FakeService service;
   TestServer server(service);

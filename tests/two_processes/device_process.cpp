@@ -76,8 +76,10 @@ class Watch {
         seen = changes_;
       }
       if (condition()) return true;
+      if (std::chrono::steady_clock::now() >= deadline) return false;
+      // Rows can change without the status: looked at again all the same.
       std::unique_lock lock(mutex_);
-      if (!changed_.wait_until(lock, deadline, [&] { return changes_ != seen; })) return false;
+      changed_.wait_for(lock, std::chrono::milliseconds(100), [&] { return changes_ != seen; });
     }
   }
 
