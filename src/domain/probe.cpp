@@ -52,6 +52,36 @@ Value probe_value(ColumnType type) {
 /// `value` when a member of that type can read it, so that a made-up row never has a hole where a value must be.
 bool fits(ColumnType type, const Value& value) { return value.index() == probe_value(type).index(); }
 
+/// Makes the row one of those that are looked for, as far as that is simple.
+void satisfy(const Predicate& predicate, const TableDef& table, Row& row) {
+  const auto set = [&](const Value& value) {
+    const std::size_t column = table.index_of(predicate.condition.column);
+    if (column != TableDef::npos && fits(table.columns[column].type, value)) row[column] = value;
+  };
+  switch (predicate.kind) {
+    case Predicate::Kind::condition: {
+      const Condition& condition = predicate.condition;
+      const std::size_t column = table.index_of(condition.column);
+      if (condition.comparison == Comparison::eq) set(condition.operand);
+      if (condition.comparison == Comparison::is_null && column != TableDef::npos && table.columns[column].nullable)
+        row[column] = Value{};
+      return;
+    }
+    case Predicate::Kind::in:
+      if (!predicate.values.empty()) set(predicate.values.front());
+      return;
+    case Predicate::Kind::all:
+      for (const Predicate& part : predicate.parts) satisfy(part, table, row);
+      return;
+    case Predicate::Kind::any:
+      if (!predicate.parts.empty()) satisfy(predicate.parts.front(), table, row);
+      return;
+    case Predicate::Kind::like:
+    case Predicate::Kind::negation:
+      return;
+  }
+}
+
 class ProbeBackend : public MutatorBackend {
  public:
   ProbeBackend(Rows rows, bool on_server) : rows_(rows), on_server_(on_server) {
@@ -69,13 +99,8 @@ class ProbeBackend : public MutatorBackend {
   std::vector<Row> find(const QuerySpec& query, Scope) override {
     if (!query.table || !finds() || query.limit == std::size_t{0} || query.offset > 0) return {};
     Row row = made_up_row(*query.table, Value{});
-    for (const Condition& condition : query.conditions) {
-      const std::size_t column = query.table->index_of(condition.column);
-      if (column == TableDef::npos) continue;
-      if (condition.comparison == Comparison::eq && fits(query.table->columns[column].type, condition.operand))
-        row[column] = condition.operand;
-      if (condition.comparison == Comparison::is_null && query.table->columns[column].nullable) row[column] = Value{};
-    }
+    for (const Condition& condition : query.conditions) satisfy(condition, *query.table, row);
+    for (const Predicate& predicate : query.predicates) satisfy(predicate, *query.table, row);
     return {std::move(row)};
   }
   void insert(const TableDef&, const Row&, Scope) override { ++questions_; }

@@ -14,9 +14,11 @@ namespace nizhal {
 
 namespace {
 
-constexpr std::size_t kTablesMax = 32;        // databases join 64 at most
-constexpr std::size_t kInValuesMax = 10'000;  // each is a parameter of its own, of which databases take 32,766 at least
-constexpr std::size_t kPredicateDepthMax = 50;  // databases nest expressions to a depth of their own
+constexpr std::size_t kTablesMax = 32;  // databases join 64 at most
+/// Each is a parameter, of which SQLite takes 32,766 and PostgreSQL 65,535, limits and scopes among them.
+constexpr std::size_t kOperandsMax = 30'000;
+/// SQLite's parser keeps at most 100 things open.
+constexpr std::size_t kPredicateDepthMax = 16;
 
 tl::unexpected<Error> wrong(std::string message) { return failure(ErrorCode::invalid_args, std::move(message)); }
 
@@ -161,7 +163,7 @@ class Compiler {
     return {};
   }
 
-  Result<CompiledPredicate> compile(const Predicate& predicate, std::size_t depth) const {
+  Result<CompiledPredicate> compile(const Predicate& predicate, std::size_t depth) {
     if (depth > kPredicateDepthMax)
       return wrong(fmt::format("a predicate nests deeper than {} levels: join parts of one kind in one && or || chain",
                                kPredicateDepthMax));
@@ -207,7 +209,10 @@ class Compiler {
     return fmt::format("{}.{}", owner->name, owner->table->columns[column - owner->first_column].name);
   }
 
-  Result<void> add_operand(CompiledPredicate& out, const Value& value) const {
+  Result<void> add_operand(CompiledPredicate& out, const Value& value) {
+    if (++operands_ > kOperandsMax)
+      return wrong(fmt::format("column {}: the query compares with more than {} values; ask in parts",
+                               full_name(out.column), kOperandsMax));
     if (!is_comparable(out.type))
       return wrong(fmt::format("column {} is {}, which can only be tested with is_null and is_not_null",
                                full_name(out.column), to_string(out.type)));
@@ -223,7 +228,7 @@ class Compiler {
     return {};
   }
 
-  Result<CompiledPredicate> compile(const Condition& condition) const {
+  Result<CompiledPredicate> compile(const Condition& condition) {
     auto out = on_column(Predicate::Kind::condition, condition.column);
     if (!out) return out;
     out->comparison = condition.comparison;
@@ -232,12 +237,9 @@ class Compiler {
     return out;
   }
 
-  Result<CompiledPredicate> compile_in(const Predicate& predicate) const {
+  Result<CompiledPredicate> compile_in(const Predicate& predicate) {
     auto out = on_column(Predicate::Kind::in, predicate.condition.column);
     if (!out) return out;
-    if (predicate.values.size() > kInValuesMax)
-      return wrong(fmt::format("column {}: in() takes {} values at most, not {}", full_name(out->column), kInValuesMax,
-                               predicate.values.size()));
     if (!is_comparable(out->type)) return tl::unexpected(add_operand(*out, Value{}).error());
     for (const Value& value : predicate.values)
       if (auto added = add_operand(*out, value); !added) return tl::unexpected(added.error());
@@ -379,6 +381,7 @@ class Compiler {
 
   const QuerySpec& query_;
   CompiledQuery out_;
+  std::size_t operands_ = 0;
 };
 
 Truth truth_of(bool holds) { return holds ? Truth::yes : Truth::no; }

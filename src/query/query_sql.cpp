@@ -135,7 +135,7 @@ class Writer {
   /// As a balanced tree when it is long: databases bound how deep an expression nests, and a chain nests on the left.
   Result<std::string> chain_sql(const std::vector<CompiledPredicate>& parts, std::size_t begin, std::size_t end,
                                 std::string_view word) {
-    constexpr std::size_t kChainMax = 32;
+    constexpr std::size_t kChainMax = 40;
     if (end - begin > kChainMax) {
       const std::size_t middle = begin + (end - begin) / 2;
       auto left = chain_sql(parts, begin, middle, word);

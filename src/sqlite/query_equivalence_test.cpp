@@ -85,13 +85,22 @@ TEST_F(QueryEquivalence, ListsAndChainsMayBeLong) {
   query.table = &tables_.front();
   std::vector<std::int64_t> many;
   Predicate chain = eq("integer", -1);
-  for (std::int64_t i = 0; i < 10'000; ++i) many.push_back(i);
+  for (std::int64_t i = 0; i < 30'000; ++i) many.push_back(i);
   for (std::int64_t i = 0; i < 3'000; ++i) chain = std::move(chain) || eq("integer", i);
   query.predicates = {in("bigint", many)};
   expect_same(query);
   query.predicates = {chain};
   expect_same(query);
   query.predicates = {!chain};
+  expect_same(query);
+  // As deep as a query may be, with every kind of step on the way.
+  Predicate deep = eq("boolean", true);
+  for (int i = 0; i < 14; ++i) {
+    if (i % 3 == 0) deep = eq("integer", i) && std::move(deep);
+    if (i % 3 == 1) deep = gt("integer", i) || std::move(deep);
+    if (i % 3 == 2) deep = !std::move(deep);
+  }
+  query.predicates = {eq("boolean", false) || deep};
   expect_same(query);
 }
 
