@@ -120,6 +120,7 @@ class LocalStore {
   struct State;
 
  private:
+  friend class LiveQueries;
   explicit LocalStore(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -20,10 +20,15 @@ bool is_reading_pragma(const char* name) {
   return false;
 }
 
-int authorize(void*, int action, const char* first, const char*, const char*, const char*) {
+using Tables = std::set<std::string, std::less<>>;
+
+/// `tables`: where to note what is read; may be null.
+int authorize(void* tables, int action, const char* first, const char*, const char*, const char*) {
   switch (action) {
-    case SQLITE_SELECT:
     case SQLITE_READ:
+      if (tables && first) static_cast<Tables*>(tables)->emplace(first);
+      return SQLITE_OK;
+    case SQLITE_SELECT:
     case SQLITE_RECURSIVE:
       return SQLITE_OK;
     case SQLITE_FUNCTION:
@@ -76,50 +81,88 @@ Value column_value(sqlite3_stmt* row, int column) {
   }
 }
 
-Result<sqlite3*> open_reader(StoreState& state) {
+/// Only reading, as long as it lives.
+class ReadingOnly {
+ public:
+  explicit ReadingOnly(sqlite3* database, Tables* tables = nullptr) : database_(database) {
+    sqlite3_set_authorizer(database_, authorize, tables);
+  }
+  ~ReadingOnly() { sqlite3_set_authorizer(database_, nullptr, nullptr); }
+  ReadingOnly(const ReadingOnly&) = delete;
+  ReadingOnly& operator=(const ReadingOnly&) = delete;
+
+ private:
+  sqlite3* database_;
+};
+
+/// Under ReadingOnly.
+Result<OwnStatement> prepare_one(sqlite3* database, std::string_view text) {
+  std::string_view rest;
+  auto statement = prepare(database, text, &rest);
+  if (!statement) return statement;
+  if (!*statement) return tl::unexpected(usage("the SQL text is empty"));
+  while (!rest.empty()) {
+    auto next = prepare(database, rest, &rest);
+    if (!next && next.error().code != ErrorCode::usage) return tl::unexpected(next.error());
+    if (!next || *next) return tl::unexpected(usage("one statement at a time"));
+  }
+  if (!sqlite3_stmt_readonly(statement->get()))
+    return tl::unexpected(usage("only reading is allowed here; changes go through mutators"));
+  return statement;
+}
+
+Result<sqlite::Connection*> open_reader(StoreState& state) {
   if (!state.reader) {
-    sqlite::OpenOptions options;
-    options.read_only = true;
-    options.create = false;
-    auto connection = sqlite::Connection::open(state.options.path, options);
+    auto connection = open_reading(state.options.path);
     if (!connection) return tl::unexpected(connection.error());
     state.reader = std::move(*connection);
-    sqlite3_set_authorizer(state.reader->handle(), authorize, nullptr);
   }
-  return state.reader->handle();
+  return state.reader.get();
 }
 
 }  // namespace
 
-Result<SqlResult> read_sql(StoreState& state, std::string_view text) {
-  auto database = open_reader(state);
-  if (!database) return tl::unexpected(database.error());
-  std::string_view rest;
-  auto statement = prepare(*database, text, &rest);
-  if (!statement) return tl::unexpected(statement.error());
-  if (!*statement) return tl::unexpected(usage("the SQL text is empty"));
-  while (!rest.empty()) {
-    auto next = prepare(*database, rest, &rest);
-    if (!next && next.error().code != ErrorCode::usage) return tl::unexpected(next.error());
-    if (!next || *next) return tl::unexpected(usage("one statement at a time"));
-  }
-  sqlite3_stmt* select = statement->get();
-  if (!sqlite3_stmt_readonly(select))
-    return tl::unexpected(usage("only reading is allowed here; changes go through mutators"));
+Result<std::unique_ptr<sqlite::Connection>> open_reading(const std::string& path) {
+  sqlite::OpenOptions options;
+  options.read_only = true;
+  options.create = false;
+  return sqlite::Connection::open(path, options);
+}
 
+Result<SqlResult> read_sql(sqlite::Connection& connection, std::string_view text) {
+  sqlite3* database = connection.handle();
+  const ReadingOnly guard(database);
+  auto statement = prepare_one(database, text);
+  if (!statement) return tl::unexpected(statement.error());
+  sqlite3_stmt* select = statement->get();
   SqlResult result;
   const int columns = sqlite3_column_count(select);
   for (int i = 0; i < columns; ++i) result.columns.emplace_back(sqlite3_column_name(select, i));
   while (true) {
     const int code = sqlite3_step(select);
     if (code == SQLITE_DONE) return result;
-    if (is_of_the_text(code)) return tl::unexpected(usage(fmt::format("SQL: {}", sqlite3_errmsg(*database))));
-    if (code != SQLITE_ROW) return tl::unexpected(state.reader->last_error("reading"));
+    if (is_of_the_text(code)) return tl::unexpected(usage(fmt::format("SQL: {}", sqlite3_errmsg(database))));
+    if (code != SQLITE_ROW) return tl::unexpected(connection.last_error("reading"));
     std::vector<Value> row;
     row.reserve(static_cast<std::size_t>(columns));
     for (int i = 0; i < columns; ++i) row.push_back(column_value(select, i));
     result.rows.push_back(std::move(row));
   }
+}
+
+Result<SqlResult> read_sql(StoreState& state, std::string_view text) {
+  auto reader = open_reader(state);
+  if (!reader) return tl::unexpected(reader.error());
+  return read_sql(**reader, text);
+}
+
+Result<std::set<std::string, std::less<>>> tables_read(StoreState& state, std::string_view text) {
+  auto reader = open_reader(state);
+  if (!reader) return tl::unexpected(reader.error());
+  Tables tables;
+  const ReadingOnly guard((*reader)->handle(), &tables);
+  if (auto statement = prepare_one((*reader)->handle(), text); !statement) return tl::unexpected(statement.error());
+  return tables;
 }
 
 }  // namespace nizhal::client

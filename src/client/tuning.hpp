@@ -38,6 +38,8 @@ inline constexpr std::size_t kListedRowChangesMax = 2'000;
 /// A pull that changes more rows than this of what is pending is applied by a whole rebase: looking at each row would
 /// cost more.
 inline constexpr std::size_t kMetRowsMax = 20'000;
+/// Commits that wait for live queries at most, when the store's thread is held up: beyond it they run again.
+inline constexpr std::size_t kQueuedCommitsMax = 4'096;
 /// Inverses of the newest mutations that are kept for Store::undo.
 inline constexpr std::int64_t kInversesMax = 1'000;
 /// Fixed part of an encoded mutation (names of its members, ids, stamp), for bounding a batch by bytes.
