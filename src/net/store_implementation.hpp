@@ -10,6 +10,7 @@
 #include "base/environment.hpp"
 #include "base/log.hpp"
 #include "client/client_sync.hpp"
+#include "client/live_queries.hpp"
 #include "client/local_store.hpp"
 #include "net/store_runtime.hpp"
 
@@ -31,16 +32,21 @@ class CoreMachine : public SyncMachine {
 
 class Store::Implementation {
  public:
-  Implementation(std::unique_ptr<client::LocalStore> opened, Log log, client::SyncOptions sync,
+  Implementation(std::unique_ptr<client::LocalStore> opened, Log given_log, client::SyncOptions sync,
                  net::StoreRuntimeOptions options)
       : local(std::move(opened)),
-        machine(*local, std::move(log), std::move(sync)),
+        log(std::move(given_log)),
+        live(std::make_shared<client::LiveQueries>(
+            *local, [this] { runtime.post([queries = live.get()] { queries->process(); }); })),
+        machine(*local, log, std::move(sync)),
         runtime(machine, std::move(options)) {}
 
   Result<Ticket> mutate(const MutatorDef& mutator, const MutatorDef::Values& values, const MutateOptions& options);
   Result<const MutatorDef*> find(std::string_view name) const;
 
   std::unique_ptr<client::LocalStore> local;
+  const Log log;
+  std::shared_ptr<client::LiveQueries> live;  // shared with subscriptions only while they end; outlives the thread
   net::CoreMachine machine;
   net::StoreRuntime runtime;
 };
