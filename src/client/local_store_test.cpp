@@ -353,6 +353,19 @@ TEST_F(Upgrade, AFileThatIsNoStoreIsRefusedAndLeftAsItIs) {
   }
 }
 
+TEST_F(Upgrade, FactsThatReadAsZerosAreDamageAndNoNewDevice) {
+  device.close();
+  auto raw = sqlite::Connection::open(device.options().path, {});
+  ASSERT_TRUE(raw);
+  ASSERT_TRUE(
+      (*raw)->execute("DROP TABLE nizhal_meta; CREATE TABLE nizhal_meta(key TEXT, value TEXT);"
+                      "INSERT INTO nizhal_meta VALUES(NULL, NULL)"));
+  SeededRandom random(2);
+  const auto opened = LocalStore::open(device.options(), clock, random, Log());
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, ErrorCode::corrupt);
+}
+
 TEST_F(Upgrade, AnotherDomainsFileIsRefused) {
   device.close();
   LocalStoreOptions options = device.options();

@@ -3,6 +3,12 @@
 #include <charconv>
 
 namespace nizhal::client {
+namespace {
+
+constexpr const char* kDamaged =
+    "nizhal_meta cannot be read; restore the file from a backup, or remove it to start afresh";
+
+}  // namespace
 
 Result<void> Meta::load() {
   Values loaded;
@@ -12,6 +18,9 @@ Result<void> Meta::load() {
     auto row = select->step();
     if (!row) return tl::unexpected(row.error());
     if (!*row) break;
+    // A page of which the file gives only zeros looks like rows without a key. Taken for true, it would be a device
+    // that has no client id and no tables yet.
+    if (select->text(0).empty()) return failure(ErrorCode::corrupt, kDamaged);
     loaded[std::string(select->text(0))] = std::string(select->text(1));
   }
   const auto has_changed = [&](const auto& fact) {

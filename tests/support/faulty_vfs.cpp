@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -30,7 +29,8 @@ sqlite3_vfs* g_real = nullptr;
 struct File {
   sqlite3_file base;
   const std::string* path;
-  bool ends_commit;  // the header of a commit's last frame was written, its page comes next
+  bool ends_commit;   // the header of a commit's last frame was written, its page comes next
+  bool syncs_folder;  // a new journal or log: SQLite's first sync of it syncs the folder too
   sqlite3_file* real() { return reinterpret_cast<sqlite3_file*>(this + 1); }
 };
 
@@ -98,6 +98,8 @@ const char* to_string(DiskFault fault) {
       return "torn write on a full disk";
     case DiskFault::lost_sync:
       return "lost sync";
+    case DiskFault::lost_sync_then_power_off:
+      return "lost sync and power cut";
     case DiskFault::power_off:
       return "power cut";
     case DiskFault::crash:
@@ -160,6 +162,11 @@ struct FaultyVfs::Calls {
     const bool strikes = self.plan_.persists ? self.seen_ >= self.plan_.nth : self.seen_ == self.plan_.nth;
     if (!strikes) return DiskFault::none;
     if (++self.struck_ == 1 && self.plan_.struck) self.plan_.struck();
+    if (self.plan_.fault == DiskFault::lost_sync_then_power_off) {
+      self.plan_.fault = DiskFault::power_off;
+      self.plan_.nth = self.seen_ + 1;
+      return DiskFault::lost_sync;
+    }
     if (self.plan_.fault == DiskFault::power_off) {
       self.is_off_ = true;
       return DiskFault::io_error;
@@ -185,6 +192,7 @@ struct FaultyVfs::Calls {
     if (code != SQLITE_OK) return code;
     file.path = new std::string(name);
     file.base.pMethods = &methods();
+    file.syncs_folder = !existed && !file.path->ends_with(".db");
     if (self.keeps_medium_) {
       auto& images = Medium::instance().images;
       const auto it = images.find(*file.path);
@@ -224,8 +232,7 @@ struct FaultyVfs::Calls {
       const int half = amount / 2;
       const int code = file.real()->pMethods->xRead(file.real(), out, half, offset);
       if (code != SQLITE_OK) return code;
-      std::memset(static_cast<char*>(out) + half, 0, static_cast<std::size_t>(amount - half));
-      return SQLITE_IOERR_SHORT_READ;
+      return SQLITE_IOERR_READ;
     }
     if (fault != DiskFault::none && fault != DiskFault::crash_after) return error_of(DiskCall::read);
     const int code = file.real()->pMethods->xRead(file.real(), out, amount, offset);
@@ -281,6 +288,8 @@ struct FaultyVfs::Calls {
     if (fault != DiskFault::none && fault != DiskFault::crash_after) return error_of(DiskCall::sync);
     after(fault);
     if (Medium::Image* kept = image(*file.path)) {
+      if (std::exchange(file.syncs_folder, false))
+        std::erase_if(Medium::instance().images, [](const auto& one) { return one.second.removed; });
       for (const Medium::Change& change : kept->unsynced) Medium::apply(kept->synced, change);
       kept->unsynced.clear();
     }

@@ -23,17 +23,18 @@ const char* to_string(DiskCall call);
 
 enum class DiskFault {
   none,
-  io_error,     // the call fails and does nothing
-  cannot_open,  // open
-  short_read,   // read: half of it, and the error that says so
-  disk_full,    // write, truncate: fails and does nothing
-  torn_write,   // write: half of it is written, then an I/O error
-  full_torn,    // write: half of it is written, then the disk is full
-  lost_sync,    // sync: reports success and does nothing
-  power_off,    // instead of the call, and for all that follow: see switch_off()
-  crash,        // SIGKILL instead of the call
-  crash_torn,   // write: SIGKILL after half of it
-  crash_after,  // SIGKILL right after the call
+  io_error,                  // the call fails and does nothing
+  cannot_open,               // open
+  short_read,                // read: half of it, then an I/O error (half and no error is the end of the file)
+  disk_full,                 // write, truncate: fails and does nothing
+  torn_write,                // write: half of it is written, then an I/O error
+  full_torn,                 // write: half of it is written, then the disk is full
+  lost_sync,                 // sync: reports success and does nothing
+  lost_sync_then_power_off,  // the same, and the power goes when the next one is asked for
+  power_off,                 // instead of the call, and for all that follow: see switch_off()
+  crash,                     // SIGKILL instead of the call
+  crash_torn,                // write: SIGKILL after half of it
+  crash_after,               // SIGKILL right after the call
 };
 const char* to_string(DiskFault fault);
 
