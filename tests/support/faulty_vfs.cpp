@@ -96,6 +96,10 @@ const char* to_string(DiskFault fault) {
       return "torn write";
     case DiskFault::full_torn:
       return "torn write on a full disk";
+    case DiskFault::read_only:
+      return "read-only medium";
+    case DiskFault::damaged:
+      return "damage";
     case DiskFault::lost_sync:
       return "lost sync";
     case DiskFault::lost_sync_then_power_off:
@@ -262,6 +266,8 @@ struct FaultyVfs::Calls {
       if (code != SQLITE_OK) return code;
     }
     if (fault == DiskFault::disk_full || fault == DiskFault::full_torn) return SQLITE_FULL;
+    if (fault == DiskFault::read_only) return SQLITE_READONLY;
+    if (fault == DiskFault::damaged) return SQLITE_CORRUPT;
     if (fault != DiskFault::none && fault != DiskFault::crash_after) return error_of(DiskCall::write);
     const int code = write_through(file, data, amount, offset);
     after(fault);

@@ -29,6 +29,8 @@ enum class DiskFault {
   disk_full,                 // write, truncate: fails and does nothing
   torn_write,                // write: half of it is written, then an I/O error
   full_torn,                 // write: half of it is written, then the disk is full
+  read_only,                 // write: refused as the medium takes no writes
+  damaged,                   // the file turns out not to be what it should
   lost_sync,                 // sync: reports success and does nothing
   lost_sync_then_power_off,  // the same, and the power goes when the next one is asked for
   power_off,                 // instead of the call, and for all that follow: see switch_off()
