@@ -1,6 +1,7 @@
 // The notes example: personal notes scoped by the token's owner, and team notes scoped by membership.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include <nizhal/domain.hpp>
@@ -60,13 +61,15 @@ struct DeleteTeamNote {
 };
 
 inline nizhal::Domain domain() {
-  using nizhal::done, nizhal::reject, nizhal::eq, nizhal::MutatorContext, nizhal::Outcome;
+  using nizhal::done, nizhal::reject, nizhal::eq, nizhal::call, nizhal::MutationCall, nizhal::MutatorContext,
+      nizhal::Outcome;
   nizhal::Domain d("notes", {.version = "1.0.0"});
   d.add(notes).add(team_members).add(team_notes);
 
   d.mutator<AddNote>("addNote")
       .arg("id", &AddNote::id, nizhal::new_id_of(notes), nizhal::min_length(1), nizhal::max_length(128))
       .arg("body", &AddNote::body, nizhal::max_length(10'000))
+      .inverse([](MutatorContext&, const AddNote& args) { return call("deleteNote", DeleteNote{args.id}); })
       .run([](MutatorContext& ctx, const AddNote& args) -> Outcome {
         if (ctx.get(notes, args.id)) return reject("already_exists", "there is a note with this id");
         // Something that only the server can know: the device keeps the note until it hears of the refusal.
@@ -77,12 +80,22 @@ inline nizhal::Domain domain() {
   d.mutator<EditNote>("editNote")
       .arg("id", &EditNote::id, nizhal::references(notes))
       .arg("body", &EditNote::body, nizhal::max_length(10'000))
+      .inverse([](MutatorContext& ctx, const EditNote& args) -> std::optional<MutationCall> {
+        const auto before = ctx.get(notes, args.id);
+        if (!before) return std::nullopt;
+        return call("editNote", EditNote{.id = args.id, .body = before->body});
+      })
       .run([](MutatorContext& ctx, const EditNote& args) -> Outcome {
         if (!ctx.update(notes, args.id, {nizhal::set("body", args.body)})) return reject("not_found", "no such note");
         return done();
       });
   d.mutator<DeleteNote>("deleteNote")
       .arg("id", &DeleteNote::id, nizhal::references(notes))
+      .inverse([](MutatorContext& ctx, const DeleteNote& args) -> std::optional<MutationCall> {
+        const auto before = ctx.get(notes, args.id);
+        if (!before) return std::nullopt;
+        return call("addNote", AddNote{.id = args.id, .body = before->body});
+      })
       .run([](MutatorContext& ctx, const DeleteNote& args) -> Outcome {
         if (!ctx.remove(notes, args.id)) return reject("not_found", "no such note");
         return done();
