@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <system_error>
@@ -44,6 +45,7 @@ Result<Store> open_client_store(const Globals& globals, const ClientOptions& opt
                      .actor = std::move(actor),
                      .server = options.server,
                      .token = [token] { return token; },
+                     .other_actor = options.other_actor,
                      .start_online = false,
                      .log = [sink = make_log_sink(globals.log, LogLevel::error)](
                                 std::string_view level,
@@ -81,6 +83,15 @@ void add_client_command(const Commands& commands) {
   client->add_option("--server", words->client.server, "http(s)://HOST:PORT; kept in the store at first open");
   client->add_option("--token", words->client.token,
                      "The bearer token (or NIZHAL_TOKEN); its actor is kept at first open");
+  client
+      ->add_option("--other-actor", words->client.other_actor,
+                   "When the file belongs to another actor: refuse it, archive it and start afresh, or discard it with "
+                   "all that is pending")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, OtherActor>{{"refuse", OtherActor::Refuse},
+                                                                            {"archive", OtherActor::Archive},
+                                                                            {"discard", OtherActor::Discard}})
+                      .description("refuse|archive|discard"))
+      ->option_text(" ");
   client->require_subcommand(1);
   client->fallthrough();
   client->footer(

@@ -13,6 +13,7 @@ namespace nizhal::cli {
 
 struct ClientOptions {
   std::string domain, store, server, token;
+  OtherActor other_actor = OtherActor::Refuse;
 };
 
 /// The device's store, with the network untouched until sync_now. Errors: usage when it is the first use and no token

@@ -5,10 +5,13 @@
 #include <algorithm>
 #include <set>
 
+#include "base/bytes.hpp"
 #include "domain/arguments_codec.hpp"
 
 namespace nizhal::client::dependencies {
 namespace {
+
+constexpr std::size_t kIdBytesMax = 128;  // as the protocol has it
 
 Result<std::optional<Cause>> find_letter(StoreState& state, std::string_view column, std::string_view text) {
   auto select = state.connection->prepare(
@@ -87,6 +90,8 @@ Result<std::vector<std::string>> resolve(StoreState& state, const std::vector<st
   std::vector<std::string> all;
   for (const std::string& id : ids) {
     if (contains(all, id)) continue;
+    if (id.empty() || id.size() > kIdBytesMax || !is_utf8(id))
+      return failure(ErrorCode::invalid_args, "depends_on names something that is no client mutation id");
     auto cause = find_cause(state, id);
     if (!cause) return tl::unexpected(cause.error());
     if (*cause) return refused_with(**cause);

@@ -15,6 +15,7 @@
 #include "client/store_schema.hpp"
 #include "client/store_state.hpp"
 #include "client/sync_requests.hpp"
+#include "client/upcasts.hpp"
 #include "sqlite/table_sql.hpp"
 
 namespace nizhal::client {
@@ -96,6 +97,7 @@ Result<std::unique_ptr<LocalStore>> LocalStore::open(LocalStoreOptions options, 
   if (auto settled = settle_identity(*state); !settled) return tl::unexpected(settled.error());
   auto prepared = in_transaction(*state, [&]() -> Result<void> {
     if (auto tables = prepare_app_tables(*state); !tables) return tables;
+    if (auto upcast = upcasts::bring_up_to_date(*state); !upcast) return upcast;
     return identity::remember(*state);
   });
   if (!prepared) return tl::unexpected(prepared.error());

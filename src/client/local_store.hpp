@@ -33,6 +33,7 @@ struct LocalStoreOptions {
   std::string server;
   Durability durability = Durability::Process;
   OtherActor other_actor = OtherActor::Refuse;
+  bool has_target = false;  // it syncs with the app's own backend: there is where rows can come from again
   std::shared_ptr<StoreLocks> locks = {};  // nothing: no other handle can have the file open
 };
 

@@ -13,7 +13,9 @@ namespace nizhal::client {
 Result<void> restore_row(StoreState& state, std::string_view table_name, std::string_view key_as_text,
                          std::optional<std::string_view> before) {
   const TableDef* table = state.domain().domain().find_table(table_name);
-  // A table that the domain no longer has is no longer shown to anybody either.
+  // Of another version of the app, which will look at it again.
+  const std::optional<TableDef> former = table ? std::nullopt : former_table(state, table_name);
+  if (former) table = &*former;
   if (!table) return {};
   if (!before) {
     const auto key = key_from_text(*table, key_as_text);

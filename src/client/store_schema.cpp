@@ -9,11 +9,6 @@
 namespace nizhal::client {
 namespace {
 
-// History of the control tables' format:
-// 1  first
-// 2  dependency keys, writes that wait for the server, the chain of a dead letter, inverses, subscriptions
-constexpr std::int64_t kFormat = 2;
-
 constexpr const char* kControlTables = R"(
 CREATE TABLE IF NOT EXISTS nizhal_meta(key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS nizhal_outbox(
@@ -72,71 +67,6 @@ ALTER TABLE nizhal_outbox ADD COLUMN awaits_server INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE nizhal_dead_letter ADD COLUMN dependency_key TEXT NOT NULL DEFAULT '';
 ALTER TABLE nizhal_dead_letter ADD COLUMN chain TEXT NOT NULL DEFAULT '[]';
 )";
-
-/// The tables as this file has them: {"notes": {"key": "id", "columns": [["id", "text", false], …]}}
-json::object describe(const TableDef& table) {
-  json::array columns;
-  for (const ColumnDef& column : table.columns)
-    columns.push_back(json::array{column.name, to_string(column.type), column.nullable});
-  return json::object{{"key", table.key}, {"columns", std::move(columns)}};
-}
-
-Error breaking(const TableDef& table, const std::string& what) {
-  return Error{ErrorCode::schema_mismatch,
-               fmt::format("table \"{}\": {}; this device's file cannot be changed in place. Keep the column as it was "
-                           "and add a new one, or open a new file",
-                           table.name, what)};
-}
-
-struct StoredColumn {
-  std::string type;
-  bool nullable = false;
-};
-
-Result<void> add_column(StoreState& state, const TableDef& table, ColumnDef column) {
-  // SQLite wants a value for the rows that are here; the server fills the column in soon after (S15).
-  if (!column.nullable && !column.default_value) column.default_value = zero_value(column.type);
-  state.log.info("storage", fmt::format("table \"{}\": column \"{}\" added", table.name, column.name));
-  return state.connection->execute(
-      fmt::format("ALTER TABLE {} ADD COLUMN {}", quote_identifier(table.name), sqlite::column_ddl(table, column)));
-}
-
-/// Adds what is new; columns that are no longer declared but stay in the file are appended to `described`.
-Result<void> migrate_table(StoreState& state, const TableDef& table, const json::value& stored,
-                           json::value& described) {
-  if (string_member(stored, "key").value_or("") != table.key)
-    return tl::unexpected(breaking(table, fmt::format("its key became \"{}\"", table.key)));
-  std::map<std::string, StoredColumn, std::less<>> columns;
-  if (const json::value* list = member(stored, "columns"); list && list->is_array()) {
-    for (const json::value& column : list->get_array()) {
-      const json::array* parts = column.if_array();
-      if (!parts || parts->size() != 3 || !(*parts)[0].is_string() || !(*parts)[1].is_string() ||
-          !(*parts)[2].is_bool())
-        return failure(ErrorCode::corrupt, "nizhal_meta: \"schema\" cannot be read");
-      columns[std::string((*parts)[0].get_string())] = {std::string((*parts)[1].get_string()), (*parts)[2].get_bool()};
-    }
-  }
-  for (const ColumnDef& column : table.columns) {
-    const auto it = columns.find(column.name);
-    if (it == columns.end()) {
-      if (auto added = add_column(state, table, column); !added) return added;
-      continue;
-    }
-    if (it->second.type != to_string(column.type))
-      return tl::unexpected(breaking(table, fmt::format("column \"{}\" changed from {} to {}", column.name,
-                                                        it->second.type, to_string(column.type))));
-    if (it->second.nullable != column.nullable)
-      return tl::unexpected(breaking(
-          table, fmt::format("column \"{}\" became {}", column.name, column.nullable ? "nullable" : "required")));
-    columns.erase(it);
-  }
-  // Columns that the domain no longer has stay in the file as long as rows can be written without them.
-  for (const auto& [name, column] : columns) {
-    if (!column.nullable) return tl::unexpected(breaking(table, fmt::format("column \"{}\" was removed", name)));
-    described.get_object()["columns"].get_array().push_back(json::array{name, column.type, column.nullable});
-  }
-  return {};
-}
 
 }  // namespace
 
@@ -208,11 +138,11 @@ Result<void> prepare_control_tables(StoreState& state) {
   state.meta.emplace(*state.connection);
   if (auto loaded = state.meta->load(); !loaded) return loaded;
   const std::int64_t format = state.meta->integer(meta_key::kFormat);
-  if (format > kFormat)
+  if (format > kStoreFormat)
     return failure(
         ErrorCode::schema_mismatch,
         fmt::format("this file was written by a newer release (format {}, this one knows {}); update the app", format,
-                    kFormat));
+                    kStoreFormat));
   if (format != 1) return {};
   auto transaction = sqlite::Transaction::begin(*state.connection, sqlite::Transaction::Mode::immediate);
   if (!transaction) return tl::unexpected(transaction.error());
@@ -221,48 +151,8 @@ Result<void> prepare_control_tables(StoreState& state) {
   if (state.meta->integer(meta_key::kFormat) != 1) return {};
   if (auto changed = state.connection->execute(kFromFormat1); !changed) return changed;
   if (auto made = state.connection->execute(kControlTables); !made) return made;
-  if (auto kept = state.meta->set(meta_key::kFormat, kFormat); !kept) return kept;
+  if (auto kept = state.meta->set(meta_key::kFormat, kStoreFormat); !kept) return kept;
   return transaction->commit();
-}
-
-Result<void> prepare_app_tables(StoreState& state) {
-  json::object described;
-  json::object fingerprints;
-  for (std::size_t i = 0; i < state.domain().tables().size(); ++i) {
-    const TableDef& table = state.domain().table(i);
-    described[table.name] = describe(table);
-    fingerprints[table.name] = state.domain().fingerprint(i).text();
-  }
-  const std::string declared = to_text(json::array{described, fingerprints});
-  Meta& meta = *state.meta;
-  const std::string domain_name = meta.get(meta_key::kDomain);
-  if (!domain_name.empty() && domain_name != state.domain().domain().name())
-    return failure(ErrorCode::schema_mismatch,
-                   fmt::format("this file belongs to the domain \"{}\", not \"{}\"; open another file", domain_name,
-                               state.domain().domain().name()));
-  if (meta.get(meta_key::kDeclared) == declared) return {};
-
-  const std::string stored_text = meta.get(meta_key::kSchema);
-  auto stored = parse_json(stored_text.empty() ? std::string_view("{}") : std::string_view(stored_text));
-  if (!stored) return failure(ErrorCode::corrupt, "nizhal_meta: \"schema\" cannot be read");
-  for (const auto& table : state.domain().tables()) {
-    if (const json::value* before = member(*stored, table->name)) {
-      if (auto migrated = migrate_table(state, *table, *before, described[table->name]); !migrated) return migrated;
-    } else if (auto made = state.connection->execute(sqlite::table_ddl(*table)); !made) {
-      return made;
-    }
-  }
-  // Tables that the domain no longer has stay, and stay described, so that they can come back.
-  for (const auto& [name, table] : stored->get_object()) {
-    if (!described.contains(name)) described[name] = table;
-  }
-  // Pages that were asked for with other columns are not complete for these: the pull starts over from the cursor.
-  if (auto cleared = state.connection->execute("DELETE FROM nizhal_staged"); !cleared) return cleared;
-  if (auto kept = meta.set(meta_key::kStagedCursor, ""); !kept) return kept;
-  if (auto kept = meta.set(meta_key::kFormat, kFormat); !kept) return kept;
-  if (auto kept = meta.set(meta_key::kDomain, state.domain().domain().name()); !kept) return kept;
-  if (auto kept = meta.set(meta_key::kDeclared, declared); !kept) return kept;
-  return meta.set(meta_key::kSchema, to_text(json::value(described)));
 }
 
 }  // namespace nizhal::client

@@ -1,4 +1,4 @@
-// The file's tables: the control tables beside the app's own, and the additive migration of the latter (S10).
+// The file's tables: the control tables beside the app's own, and how the latter follow the domain (S10).
 //
 // Control tables, all of them plain and readable with any SQLite tool:
 //   nizhal_meta         key → value; see meta.hpp
@@ -12,17 +12,29 @@
 //   nizhal_subscription buckets that the app asked for
 #pragma once
 
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
 #include <nizhal/result.hpp>
 
 #include "client/store_state.hpp"
 
 namespace nizhal::client {
 
+// History of the control tables' format:
+// 1  first
+// 2  dependency keys, writes that wait for the server, the chain of a dead letter, inverses, subscriptions
+inline constexpr std::int64_t kStoreFormat = 2;
+
 /// Refuses a file that belongs to something else than a device: nothing of it has been written yet.
 [[nodiscard]] Result<void> check_is_store(sqlite::Connection& connection);
 /// Creates what is missing. Errors: schema_mismatch, naming what changed and what to do; the storage's.
 [[nodiscard]] Result<void> prepare_control_tables(StoreState& state);
 [[nodiscard]] Result<void> prepare_app_tables(StoreState& state);
+
+/// A table of another version of the app that is still in the file; nothing: there is none of that name.
+std::optional<TableDef> former_table(const StoreState& state, std::string_view name);
 
 /// What a column without a value holds until the server fills it.
 Value zero_value(ColumnType type);

@@ -115,6 +115,7 @@ Result<Store> open_store(StoreOptions options) {
                                          .server = options.server,
                                          .durability = options.durability,
                                          .other_actor = options.other_actor,
+                                         .has_target = options.target != nullptr,
                                          .locks = std::move(locks)},
                                         system_clock(), system_random(), log);
   if (!local) return tl::unexpected(local.error());
