@@ -54,19 +54,6 @@ Result<Ticket> mutate(Store& store, const std::string& name, const std::string& 
   return store.mutate_json(name, args);
 }
 
-std::string time_or_never(const std::optional<Timestamp>& time) { return time ? to_iso8601(*time) : "never"; }
-
-const char* name_of(StoreStatus::Connection connection) {
-  switch (connection) {
-    case StoreStatus::Connection::local_only:
-      return "local_only";
-    case StoreStatus::Connection::online:
-      return "online";
-    default:
-      return "offline";
-  }
-}
-
 json::array as_array(const std::vector<std::string>& texts) {
   json::array array;
   for (const std::string& text : texts) array.emplace_back(text);
@@ -143,45 +130,6 @@ int client_query(const Globals& globals, const Store& store, const std::string& 
   return kDone;
 }
 
-int client_status(const Globals& globals, const Store& store) {
-  const StoreStatus status = store.status();
-  if (globals.json) {
-    json::value progress;
-    if (status.progress_rows)
-      progress = json::object{{"rows", *status.progress_rows}, {"total", status.progress_total.value_or(0)}};
-    print_json(
-        json::object{{"connection", name_of(status.connection)},
-                     {"syncing", status.syncing},
-                     {"upgradeRequired", status.upgrade_required},
-                     {"pending", status.pending},
-                     {"deadLetters", status.dead_letters},
-                     {"progress", progress},
-                     {"lastSynced", status.last_synced ? json::value(to_iso8601(*status.last_synced)) : json::value()},
-                     {"lastError", text_or_null(status.last_error)},
-                     {"clockSkewMs", status.clock_skew_ms},
-                     {"clientId", status.client_id},
-                     {"userId", status.user_id},
-                     {"ownerId", status.owner_id},
-                     {"server", text_or_null(status.server)}});
-    return kDone;
-  }
-  const auto line = [](std::string_view name, std::string_view value) {
-    print_line(fmt::format("{:<14}{}", name, value));
-  };
-  line("actor", fmt::format("{} of {}", status.user_id, status.owner_id));
-  line("client id", status.client_id);
-  line("server", status.server.empty() ? "none: local only" : status.server);
-  line("last synced", time_or_never(status.last_synced));
-  line("pending", fmt::format("{}", status.pending));
-  line("dead letters", status.dead_letters == 0 ? "0" : red(fmt::format("{}", status.dead_letters)));
-  if (status.progress_rows)
-    line("first sync", fmt::format("{} of {} rows", *status.progress_rows, status.progress_total.value_or(0)));
-  if (status.clock_skew_ms != 0) line("clock skew", fmt::format("{} ms", status.clock_skew_ms));
-  if (status.upgrade_required) line("upgrade", yellow("required: the server takes no writes from so old an app"));
-  if (!status.last_error.empty()) line("last error", red(status.last_error));
-  return kDone;
-}
-
 int client_outbox(const Globals& globals, const Store& store) {
   const auto pending = store.outbox();
   if (!pending) return fail("client outbox", pending.error());
@@ -225,6 +173,7 @@ int client_dead_letters(const Globals& globals, const Store& store) {
                                     {"code", letter.code},
                                     {"message", letter.message},
                                     {"dependsOn", as_array(letter.depends_on)},
+                                    {"chain", as_array(letter.chain)},
                                     {"clientMutationId", letter.client_mutation_id},
                                     {"at", to_iso8601(letter.at)}});
     print_json(answer);
@@ -249,6 +198,13 @@ int client_retry(const Globals& globals, Store& store, std::int64_t dead_letter,
     if (auto fine = check_json_object(*args); !fine) return fail(what, fine.error());
   const auto ticket = args ? store.retry_with(dead_letter, *args) : store.retry(dead_letter);
   if (!ticket) return report_refusal(globals, what, ticket.error());
+  print_pending(globals, *ticket);
+  return kDone;
+}
+
+int client_undo(const Globals& globals, Store& store, const std::string& client_mutation_id) {
+  const auto ticket = store.undo(store.ticket(client_mutation_id));
+  if (!ticket) return report_refusal(globals, "client undo", ticket.error());
   print_pending(globals, *ticket);
   return kDone;
 }

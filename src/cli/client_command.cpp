@@ -58,6 +58,9 @@ struct Words {
   ClientOptions client;
   std::string name, args, sql, timeout = "10m";
   std::int64_t dead_letter = 0;
+  std::string client_mutation_id;
+  bool watches = false;
+  WatchOptions watch;
 };
 
 using Run = int (*)(const Globals&, Store&, const Words&);
@@ -95,8 +98,8 @@ void add_client_command(const Commands& commands) {
   client->require_subcommand(1);
   client->fallthrough();
   client->footer(
-      "A new store needs --token, and --server to sync; later both may be left out. Only sync touches the\n"
-      "network. An expired token still allows local work.");
+      "A new store needs --token, and --server to sync; later both may be left out. Only sync, and\n"
+      "watching with --online, touch the network. An expired token still allows local work.");
 
   const auto add = [&commands, words](CLI::App* parent, const std::string& name, const std::string& help, Run run) {
     CLI::App* command = parent->add_subcommand(name, help);
@@ -105,6 +108,7 @@ void add_client_command(const Commands& commands) {
       // The innermost command decides: a parent's callback runs as well.
       if (!command->get_subcommands().empty()) return;
       action = [&globals, words, run, name]() -> int {
+        if (words->watches) keep_signals_for_watch();
         auto store = open_client_store(globals, words->client);
         if (!store) return fail("client " + name, store.error());
         return run(globals, *store, *words);
@@ -126,10 +130,33 @@ void add_client_command(const Commands& commands) {
       [](const Globals& globals, Store& store, const Words& given) { return client_query(globals, store, given.sql); });
   query->add_option("SQL", words->sql, "One statement that reads")->required();
 
-  add(client, "status", "Show what is pending, what failed, and when it last synced",
-      [](const Globals& globals, Store& store, const Words&) { return client_status(globals, store); });
+  const auto add_watch_options = [words](CLI::App* command) {
+    command->add_flag("--online", words->watch.online, "Sync all the time meanwhile; else the network is not touched");
+    command->add_option("--count", words->watch.count, "End after that many lines; else at SIGINT or SIGTERM");
+  };
+  CLI::App* watch = add(client, "watch", "Show the rows of a query, and then each change of them",
+                        [](const Globals& globals, Store& store, const Words& given) {
+                          return client_watch(globals, store, given.sql, given.watch);
+                        });
+  watch->add_option("SQL", words->sql, "One statement that reads")->required();
+  watch->parse_complete_callback([words] { words->watches = true; });
+  add_watch_options(watch);
+
+  CLI::App* status =
+      add(client, "status", "Show what is pending, what failed, and when it last synced",
+          [](const Globals& globals, Store& store, const Words& given) {
+            return given.watches ? client_watch_status(globals, store, given.watch) : client_status(globals, store);
+          });
+  status->add_flag("--watch", words->watches, "Go on: one line for each change of it");
+  add_watch_options(status);
   add(client, "outbox", "List the mutations that wait for the server",
       [](const Globals& globals, Store& store, const Words&) { return client_outbox(globals, store); });
+
+  CLI::App* undo = add(client, "undo", "Take a mutation back, by the inverse that its mutator declares",
+                       [](const Globals& globals, Store& store, const Words& given) {
+                         return client_undo(globals, store, given.client_mutation_id);
+                       });
+  undo->add_option("ID", words->client_mutation_id, "Its client mutation id, as `mutate` printed it")->required();
 
   CLI::App* dead_letters =
       add(client, "dead-letters", "List what the server refused, with the reason",

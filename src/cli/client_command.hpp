@@ -26,9 +26,23 @@ int client_mutate_lines(const Globals& globals, Store& store);
 int client_sync(const Globals& globals, Store& store, std::chrono::milliseconds timeout);
 int client_query(const Globals& globals, const Store& store, const std::string& sql);
 int client_status(const Globals& globals, const Store& store);
+
+/// What the commands that follow a store have in common.
+struct WatchOptions {
+  bool online = false;      // sync all the time meanwhile
+  std::uint64_t count = 0;  // end after that many lines; 0: never
+};
+/// SIGINT and SIGTERM are kept for the end of a watch. Before the store is opened, so that its threads leave them
+/// alone.
+void keep_signals_for_watch();
+/// One line per status; until SIGINT or SIGTERM.
+int client_watch_status(const Globals& globals, Store& store, const WatchOptions& options);
+/// The rows of a query, then what changes; until SIGINT or SIGTERM.
+int client_watch(const Globals& globals, Store& store, const std::string& sql, const WatchOptions& options);
 int client_outbox(const Globals& globals, const Store& store);
 int client_dead_letters(const Globals& globals, const Store& store);
 int client_retry(const Globals& globals, Store& store, std::int64_t dead_letter, const std::string* args);
+int client_undo(const Globals& globals, Store& store, const std::string& client_mutation_id);
 int client_discard(const Globals& globals, Store& store, std::int64_t dead_letter);
 
 }  // namespace nizhal::cli

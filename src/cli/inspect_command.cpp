@@ -47,7 +47,8 @@ json::value column_value(const sqlite::Statement& row, int column, const std::st
     case SQLITE_BLOB:
       return json::value(json::string(to_base64(row.blob(column).bytes)));
     default:
-      if (name == "args" || name == "depends_on" || name == "before") return json_or_text(row.text(column));
+      if (name == "args" || name == "depends_on" || name == "before" || name == "chain" || name == "parameters")
+        return json_or_text(row.text(column));
       return json::value(json::string(row.text(column)));
   }
 }
@@ -108,6 +109,26 @@ json::value actor_of(const std::string& text) {
   return actor;
 }
 
+/// Bytes of each table with its indexes; null where SQLite was built without the table that tells.
+json::value bytes_by_table(sqlite::Connection& file) {
+  const auto rows = all_rows(file,
+                             "SELECT coalesce(s.tbl_name, d.name) AS name, sum(d.pgsize) AS bytes FROM dbstat AS d "
+                             "LEFT JOIN sqlite_schema AS s ON s.name = d.name GROUP BY 1 ORDER BY 1");
+  if (!rows) return nullptr;
+  json::object bytes;
+  for (const json::value& row : *rows)
+    if (const json::value* sum = member(row, "bytes")) bytes[string_member(row, "name").value_or("")] = *sum;
+  return bytes;
+}
+
+/// The rows of a control table that older files do not have.
+Result<json::array> rows_if_there(sqlite::Connection& file, const std::string& table, const std::string& order) {
+  const auto there = file.query_integer(fmt::format("SELECT 1 FROM sqlite_schema WHERE name = '{}'", table));
+  if (!there) return tl::unexpected(there.error());
+  if (!*there) return json::array{};
+  return all_rows(file, fmt::format("SELECT * FROM {} ORDER BY {}", table, order));
+}
+
 Result<json::object> read_store(const std::string& path) {
   std::error_code error;
   if (!std::filesystem::is_regular_file(path, error))
@@ -137,12 +158,15 @@ Result<json::object> read_store(const std::string& path) {
   const auto outbox = all_rows(file, "SELECT * FROM nizhal_outbox ORDER BY ordinal");
   const auto undo = all_rows(file, "SELECT * FROM nizhal_undo ORDER BY ordinal");
   const auto dead_letters = all_rows(file, "SELECT * FROM nizhal_dead_letter ORDER BY id");
+  const auto inverses = rows_if_there(file, "nizhal_inverse", "ordinal");
+  const auto subscriptions = rows_if_there(file, "nizhal_subscription", "rule, parameters");
   const auto staged = file.query_integer("SELECT count(*) FROM nizhal_staged");
   const auto integrity = all_rows(file, "PRAGMA integrity_check(20)");
   const auto table_names = all_rows(file,
                                     "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB 'nizhal_*' "
                                     "AND name NOT GLOB 'sqlite_*' ORDER BY name");
-  for (const auto* part : {&meta_rows, &outbox, &undo, &dead_letters, &integrity, &table_names})
+  for (const auto* part :
+       {&meta_rows, &outbox, &undo, &dead_letters, &inverses, &subscriptions, &integrity, &table_names})
     if (!*part) return tl::unexpected(part->error());
   if (!staged) return tl::unexpected(staged.error());
 
@@ -174,7 +198,10 @@ Result<json::object> read_store(const std::string& path) {
                       {"undo", *undo},
                       {"deadLetters", *dead_letters},
                       {"stagedPages", staged->value_or(0)},
+                      {"inverses", inverses->size()},
+                      {"subscriptions", *subscriptions},
                       {"tables", std::move(tables)},
+                      {"tableBytes", bytes_by_table(file)},
                       {"fileBytes", size_of(path)},
                       {"walBytes", size_of(path + "-wal")},
                       {"integrity", problems.empty() ? json::value("ok") : json::value(std::move(problems))}};
@@ -228,12 +255,18 @@ void print_cursor(const json::value* cursor) {
   }
 }
 
-void print_tables(const json::value* tables) {
+void print_tables(const json::value* tables, const json::value* bytes) {
   if (!tables || !tables->is_object()) return;
   std::string text;
   for (const auto& [name, count] : *tables->if_object())
     text += fmt::format("{}{} {}", text.empty() ? "" : ", ", std::string_view(name), shown(&count));
   print_line(fmt::format("{:<14}{}", "rows", text));
+  if (!bytes || !bytes->is_object()) return;
+  text.clear();
+  for (const auto& [name, size] : *bytes->if_object())
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", std::string_view(name),
+                        readable_bytes(static_cast<std::uint64_t>(as_integer(size).value_or(0))));
+  print_line(fmt::format("{:<14}{}", "of which", text));
 }
 
 void print_for_people(const json::object& store) {
@@ -257,12 +290,14 @@ void print_for_people(const json::object& store) {
   line("server", "server");
   line("last synced", "lastSynced");
   print_cursor(store.if_contains("cursor"));
-  print_tables(store.if_contains("tables"));
+  print_tables(store.if_contains("tables"), store.if_contains("tableBytes"));
   print_line(fmt::format("{:<14}{}", "staged pages", integer("stagedPages")));
+  print_line(fmt::format("{:<14}{}", "inverses", integer("inverses")));
   print_rows("outbox", store.if_contains("outbox"),
              {"ordinal", "mutationId", "clientMutationId", "name", "args", "attempts", "covered", "lastError"});
   print_rows("undo", store.if_contains("undo"), {"ordinal", "tableName", "key", "before"});
-  print_rows("dead letters", store.if_contains("deadLetters"), {"id", "name", "args", "code", "message"});
+  print_rows("dead letters", store.if_contains("deadLetters"), {"id", "name", "args", "code", "message", "chain"});
+  print_rows("subscriptions", store.if_contains("subscriptions"), {"rule", "parameters", "until"});
 }
 
 int run(const Globals& globals, const std::string& path) {
