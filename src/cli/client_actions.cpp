@@ -203,7 +203,7 @@ int client_retry(const Globals& globals, Store& store, std::int64_t dead_letter,
 }
 
 int client_undo(const Globals& globals, Store& store, const std::string& client_mutation_id) {
-  const auto ticket = store.undo(store.ticket(client_mutation_id));
+  const auto ticket = store.undo(Ticket(client_mutation_id));
   if (!ticket) return report_refusal(globals, "client undo", ticket.error());
   print_pending(globals, *ticket);
   return kDone;
