@@ -167,12 +167,12 @@ Result<void> Rebase::rerun_one(std::int64_t ordinal) {
     // in its sight, which they must not be; or they saw these rows without it.
     const std::set<std::int64_t> later = state_.footprints.later_connected(ordinal);
     if (later.empty()) return {};
-    Footprints::Seeds seeds;
-    seeds.running_again = later;
-    seeds.running_again.insert(ordinal);
-    if (auto done = undo(seeds); !done) return done;
+    // It ran last of all, so it is taken back first: its images have the later ones' effects in them.
+    ++state_.rebase_work.undone;
+    if (auto done = undo_one(state_, ordinal); !done) return done;
+    state_.footprints.drop(ordinal);
+    if (auto done = undo({.leaving = {}, .running_again = later}); !done) return done;
     if (is_whole_) return {};
-    to_run_.erase(ordinal);
   }
 }
 
