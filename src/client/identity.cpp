@@ -59,14 +59,24 @@ Result<void> archive(const std::string& path, Timestamp now, const Log& log) {
   std::string time = to_iso8601(now);
   std::erase_if(time, [](char c) { return c == ':' || c == '-'; });
   const std::string target = fmt::format("{}.archived-{}", path, time);
-  for (const char* suffix : kSuffixes) {
+  const auto move = [&](const char* suffix) -> Result<void> {
     std::error_code error;
-    if (!std::filesystem::exists(path + suffix, error)) continue;
+    if (!std::filesystem::exists(path + suffix, error)) return {};
     std::filesystem::rename(path + suffix, target + suffix, error);
-    if (error)
-      return failure(ErrorCode::io_error, fmt::format("\"{}\" cannot be moved to \"{}\": {}", path + suffix,
-                                                      target + suffix, error.message()));
+    if (!error) return {};
+    return failure(ErrorCode::io_error, fmt::format("\"{}\" cannot be moved to \"{}\": {}", path + suffix,
+                                                    target + suffix, error.message()));
+  };
+  // The log first: closing leaves one when the disk is full. It holds the newest writes, and a new file made beside it
+  // would be its end.
+  if (auto moved = move("-wal"); !moved) return moved;
+  std::error_code ignored;
+  if (auto moved = move(""); !moved) {
+    // If that fails too, the archive has the log, and the error says where it is.
+    std::filesystem::rename(target + "-wal", path + "-wal", ignored);
+    return moved;
   }
+  std::filesystem::remove(path + "-shm", ignored);  // made anew from the log
   log.warning("storage", fmt::format("\"{}\" belongs to another actor and is kept as \"{}\"", path, target));
   return {};
 }
