@@ -14,6 +14,7 @@
 #include "base/json.hpp"
 #include "bench/bench_domain.hpp"
 #include "bench/database.hpp"
+#include "bench/live_benchmark.hpp"
 #include "bench/load.hpp"
 #include "bench/pgbench.hpp"
 #include "domain/hlc.hpp"
@@ -122,6 +123,10 @@ class Runner {
         return measure_bootstrap();
       case Benchmark::idle_pull:
         return measure_idle_pull();
+      case Benchmark::live_order:
+      case Benchmark::live_fold:
+      case Benchmark::live_join:
+        break;  // they have a runner of their own
     }
     return {};
   }
@@ -415,6 +420,12 @@ const char* to_string(Benchmark benchmark) {
       return "bootstrap";
     case Benchmark::idle_pull:
       return "idle-pull";
+    case Benchmark::live_order:
+      return "live-order";
+    case Benchmark::live_fold:
+      return "live-fold";
+    case Benchmark::live_join:
+      return "live-join";
   }
   return "";
 }
@@ -425,13 +436,18 @@ std::optional<Benchmark> parse_benchmark(std::string_view name) {
   return std::nullopt;
 }
 
-bool needs_postgres(Benchmark benchmark) { return benchmark != Benchmark::idle_pull; }
+bool is_live(Benchmark benchmark) {
+  return benchmark == Benchmark::live_order || benchmark == Benchmark::live_fold || benchmark == Benchmark::live_join;
+}
+
+bool needs_postgres(Benchmark benchmark) { return benchmark != Benchmark::idle_pull && !is_live(benchmark); }
 
 Result<Figure> run_benchmark(Benchmark benchmark, const Options& options, const Outside& outside) {
   if (needs_postgres(benchmark) && options.db.empty())
     return failure(ErrorCode::usage,
                    fmt::format("{} is measured beside PostgreSQL; name a server: --db postgresql://USER@HOST/NAME",
                                to_string(benchmark)));
+  if (is_live(benchmark)) return run_live_benchmark(benchmark, options, outside);
   return Runner(benchmark, options, outside).run();
 }
 

@@ -5,6 +5,7 @@
 //   push-batch  50 mutations per request      beside pgbench with 50 records and rows per transaction
 //   bootstrap   all rows, page by page        beside COPY of row_to_json
 //   idle-pull   nothing new, again and again  beside the same HTTP server with a constant answer of the same size
+//   live-order, live-fold, live-join          beside running the query again, after one row changed
 //
 // The fact that must not break: both sides do what they say, all of it, with the same durability. Every answer is
 // checked; a wrong one ends the benchmark.
@@ -28,11 +29,14 @@
 
 namespace nizhal::bench {
 
-enum class Benchmark { push, push_batch, bootstrap, idle_pull };
-inline constexpr Benchmark kAllBenchmarks[] = {Benchmark::push, Benchmark::push_batch, Benchmark::bootstrap,
-                                               Benchmark::idle_pull};
+enum class Benchmark { push, push_batch, bootstrap, idle_pull, live_order, live_fold, live_join };
+inline constexpr Benchmark kAllBenchmarks[] = {Benchmark::push,      Benchmark::push_batch, Benchmark::bootstrap,
+                                               Benchmark::idle_pull, Benchmark::live_order, Benchmark::live_fold,
+                                               Benchmark::live_join};
 const char* to_string(Benchmark benchmark);
 std::optional<Benchmark> parse_benchmark(std::string_view name);
+/// A live query on a device; `live` names all of them.
+bool is_live(Benchmark benchmark);
 /// Its limit is one of PostgreSQL.
 bool needs_postgres(Benchmark benchmark);
 
@@ -40,7 +44,7 @@ struct Options {
   std::string db;  // a PostgreSQL URL; empty: a SQLite file of its own
   std::size_t rounds = 5;
   std::size_t seconds = 5;     // of each side in each round
-  std::size_t rows = 100'000;  // of a bootstrap
+  std::size_t rows = 100'000;  // of a bootstrap, and under a live query
   std::size_t connections = 16;
   std::size_t workers = 0;  // of the server: threads for storage work; 0: its own default
 };

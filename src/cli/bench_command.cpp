@@ -158,10 +158,19 @@ int run(const Globals& globals, Settings settings) {
         "--db takes a PostgreSQL server: postgresql://USER@HOST/NAME; without it a SQLite file of its own is used");
   std::vector<bench::Benchmark> chosen;
   for (const std::string& name : settings.names) {
+    if (name == "live") {
+      for (const bench::Benchmark benchmark : bench::kAllBenchmarks)
+        if (bench::is_live(benchmark)) chosen.push_back(benchmark);
+      continue;
+    }
     const auto benchmark = bench::parse_benchmark(name);
     if (!benchmark)
-      return fail("bench", kUsage,
-                  fmt::format("there is no benchmark \"{}\"; there are push, push-batch, bootstrap, idle-pull", name));
+      return fail(
+          "bench", kUsage,
+          fmt::format(
+              "there is no benchmark \"{}\"; there are push, push-batch, bootstrap, idle-pull, live-order, live-fold, "
+              "live-join, live",
+              name));
     chosen.push_back(*benchmark);
   }
   const auto say = [](std::string_view line) { fmt::print(stderr, "{}\n", line); };
@@ -239,7 +248,10 @@ void add_server_command(const Commands& commands) {
 void add_bench_command(const Commands& commands) {
   CLI::App* command = commands.app.add_subcommand("bench", "Measure the engine beside its physical limits");
   auto settings = std::make_shared<Settings>();
-  command->add_option("NAME", settings->names, "push, push-batch, bootstrap, idle-pull; all when none is named");
+  command->add_option(
+      "NAME", settings->names,
+      "push, push-batch, bootstrap, idle-pull, live-order, live-fold, live-join, live (these three); all when none is "
+      "named");
   command->add_option(
       "--db", settings->options.db,
       "A PostgreSQL server: postgresql://USER@HOST/NAME (or NIZHAL_DB); its databases are not touched, the "
