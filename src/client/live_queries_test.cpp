@@ -213,6 +213,24 @@ TEST_F(LiveQueriesTest, AnErrorIsToldOnceAndTheQueryGoesOnWhenItGoesWellAgain) {
   EXPECT_EQ(seen.errors.size(), 2u);
 }
 
+TEST_F(LiveQueriesTest, AChangeSetThatTheSnapshotHasAlreadyIsNotAppliedAgain) {
+  struct Keeper : CommitListener {
+    std::shared_ptr<const Commit> last;
+    void committed(std::shared_ptr<const Commit> commit) override { last = std::move(commit); }
+  } keeper;
+  device.store().add_listener(keeper);
+  Seen first;
+  ASSERT_TRUE(live.add(from(notes::notes).spec(), first.receiver()));  // so that the table is watched
+  device.add("a", "one");
+  follow(from(notes::notes).fold(count()).spec());
+  live.process();
+  EXPECT_EQ(seen.rows, (std::vector<Row>{{std::int64_t{1}}}));
+  live.committed(keeper.last);
+  live.process();
+  EXPECT_EQ(seen.rows, (std::vector<Row>{{std::int64_t{1}}}));
+  device.store().remove_listener(keeper);
+}
+
 TEST_F(LiveQueriesTest, CommitsThatWaitTooLongAreReplacedByRunningAgain) {
   follow(from(notes::notes).order_by("id").spec());
   live.process();
