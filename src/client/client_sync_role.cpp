@@ -33,7 +33,11 @@ void ClientSync::State::took_role() {
   asked_holder.reset();
   request_noticed = true;
   push_wanted = pull_wanted = true;
-  set_status([](StoreStatus& now) { now.standby = false; });
+  set_status([](StoreStatus& now) {
+    now.standby = false;
+    now.connection = StoreStatus::Connection::offline;  // until an answer says otherwise
+    now.last_error.clear();
+  });
   log.debug("sync", "this handle syncs the file from now on");
 }
 
@@ -42,8 +46,8 @@ void ClientSync::State::stand_by() {
     set_status([](StoreStatus& now) {
       now.standby = true;
       now.syncing = false;
-      now.last_error.clear();
     });
+    follow_holder();
     log.debug("sync", "another handle of the file syncs it; standing by");
   }
   if (!sync_active || asked_holder) return;
@@ -62,7 +66,32 @@ void ClientSync::State::role_failed(const Error& error) {
 
 void ClientSync::State::leave_role() {
   if (std::exchange(holds_role, false)) store.locks()->give_up_role();
-  if (status.standby) set_status([](StoreStatus& now) { now.standby = false; });
+  told_status.reset();
+  if (!status.standby) return;
+  set_status([](StoreStatus& now) {
+    now.standby = false;
+    now.connection = StoreStatus::Connection::offline;
+  });
+}
+
+void ClientSync::State::tell_standbys() {
+  if (!holds_role || !store.locks() || !store.locks()->has_others()) {
+    told_status.reset();
+    return;
+  }
+  const LocalStore::HolderStatus now{.is_online = status.connection == StoreStatus::Connection::online,
+                                     .last_error = status.last_error};
+  if (told_status == now) return;
+  // A file that cannot be written is told where it matters more; the next tick tries again.
+  if (store.tell_holder_status(now)) told_status = now;
+}
+
+void ClientSync::State::follow_holder() {
+  const LocalStore::HolderStatus holder = store.holder_status();
+  set_status([&](StoreStatus& now) {
+    now.connection = holder.is_online ? StoreStatus::Connection::online : StoreStatus::Connection::offline;
+    now.last_error = holder.last_error;
+  });
 }
 
 void ClientSync::State::notice_others() {
@@ -76,6 +105,7 @@ void ClientSync::State::notice_others() {
   notify();
   push_wanted = true;
   request_noticed = true;
+  if (status.standby) follow_holder();
   if (!asked_holder) return;
   if (auto answer = store.answer_to_sync_request(*asked_holder)) end_sync(std::move(*answer));
 }
@@ -92,7 +122,10 @@ bool ClientSync::State::begin_next_sync() {
   return serving.has_value();
 }
 
-void ClientSync::State::on(const Ticked&) { notice_others(); }
+void ClientSync::State::on(const Ticked&) {
+  notice_others();
+  tell_standbys();
+}
 
 void ClientSync::State::on(const SyncAbandoned&) {
   if (asked_holder) finish_sync(Error{ErrorCode::busy, "the handle that syncs this file did not answer"});

@@ -37,6 +37,7 @@ class FakeLocks : public StoreLocks {
     if (table_.error) return tl::unexpected(*table_.error);
     return table_.open.size() == table_.open.count(this);
   }
+  bool has_others() override { return table_.open.size() > table_.open.count(this); }
   Result<bool> try_take_role() override {
     if (table_.error) return tl::unexpected(*table_.error);
     if (table_.role && table_.role != this) return false;
@@ -257,6 +258,39 @@ TEST_F(Role, AHolderThatGoesOfflineGivesItUpOnceItsRequestHasEnded) {
   first.handle(TimerFired{TimerId::pull});
   first.handle(TimerFired{TimerId::reconnect});
   EXPECT_TRUE(first.requests.empty());
+}
+
+TEST_F(Role, AStandbyShowsTheHoldersConnectionAndLastError) {
+  first.handle(Started{});
+  second.handle(Started{});
+  settle();
+  EXPECT_EQ(second.status().connection, StoreStatus::Connection::online);
+  first.handle(TimerFired{TimerId::pull});
+  first.cut();
+  first.handle(Ticked{});
+  second.handle(Ticked{});
+  EXPECT_EQ(second.status().connection, StoreStatus::Connection::offline);
+  EXPECT_NE(second.status().last_error.find("connection refused"), std::string::npos);
+  // What it takes over it has to find out for itself.
+  first.handle(SyncRequested{});
+  settle();
+  EXPECT_EQ(second.status().connection, StoreStatus::Connection::online);
+  EXPECT_EQ(second.status().last_error, "");
+  first.die(locks);
+  second.handle(Ticked{});
+  EXPECT_EQ(second.status().connection, StoreStatus::Connection::offline);
+  second.run(server);
+  EXPECT_EQ(second.status().connection, StoreStatus::Connection::online);
+}
+
+TEST_F(Role, AHandleThatIsAloneTellsNobodyHowItStands) {
+  second.device.close();
+  second.device.options().locks.reset();
+  first.handle(Started{});
+  first.run(server);
+  const std::string version = first.device.sql_text("PRAGMA data_version");
+  for (int i = 0; i < 3; ++i) first.handle(Ticked{});
+  EXPECT_EQ(first.device.sql_text("PRAGMA data_version"), version) << "nothing is written";
 }
 
 TEST_F(Role, AHolderThatIsClosedGivesItUp) {

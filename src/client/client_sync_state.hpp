@@ -57,7 +57,8 @@ struct ClientSync::State {
   bool sync_again = false;                   // a SyncRequested came while another handle's sync was under way
   std::optional<std::int64_t> serving;       // the active sync answers the requests up to this one
   std::optional<std::int64_t> asked_holder;  // the active sync is done by the holder: the number of the request to it
-  std::string look_error;                    // told once, not every time
+  std::optional<LocalStore::HolderStatus> told_status;  // what the handles that stand by were told
+  std::string look_error;                               // told once, not every time
 
   // What is under way
   RequestId last_request = 0;
@@ -120,6 +121,9 @@ struct ClientSync::State {
   void role_failed(const Error& error);
   /// This handle does not want the network.
   void leave_role();
+  /// The handles that stand by show how this one stands. Nothing is written where there are none.
+  void tell_standbys();
+  void follow_holder();
   /// What other handles wrote is read, and what they ask for is seen.
   void notice_others();
   /// A sync that was asked for while another one was active, here or by another handle. False: there is none.

@@ -251,6 +251,16 @@ std::optional<Result<SyncReport>> LocalStore::answer_to_sync_request(std::int64_
   return sync_requests::answer_to(*state_, request);
 }
 
+Result<void> LocalStore::tell_holder_status(const HolderStatus& status) {
+  const std::lock_guard lock(state_->mutex);
+  return in_transaction(*state_, [&] { return sync_requests::tell_status(*state_, status); });
+}
+
+LocalStore::HolderStatus LocalStore::holder_status() {
+  const std::lock_guard lock(state_->mutex);
+  return sync_requests::told_status(*state_);
+}
+
 Result<protocol::PushRequest> LocalStore::next_push(std::size_t mutations_max, std::size_t body_bytes_max) {
   const std::lock_guard lock(state_->mutex);
   return pusher::next_push(*state_, mutations_max, body_bytes_max);

@@ -82,6 +82,14 @@ class LocalStore {
   std::optional<std::int64_t> outstanding_sync_request();
   Result<void> answer_sync_requests(std::int64_t up_to, const Result<SyncReport>& report);
   std::optional<Result<SyncReport>> answer_to_sync_request(std::int64_t request);
+  /// How the handle that syncs stands, for those that do not.
+  struct HolderStatus {
+    bool is_online = false;
+    std::string last_error;
+    bool operator==(const HolderStatus&) const = default;
+  };
+  Result<void> tell_holder_status(const HolderStatus& status);
+  HolderStatus holder_status();
 
   // The sync's side
   /// The next batch to send, mutation ids given durably to those that are new (S5). Empty: nothing to send.

@@ -21,6 +21,9 @@ class StoreLocks {
   /// that cannot be known.
   [[nodiscard]] virtual Result<bool> try_alone() = 0;
 
+  /// Whether another handle has the file open, as far as that can be known. Cheap.
+  virtual bool has_others() = 0;
+
   /// Whether this handle is the one that syncs. It stays so until it gives that up. Errors: read_only, io_error: the
   /// file system cannot keep others from syncing too, so none may.
   [[nodiscard]] virtual Result<bool> try_take_role() = 0;

@@ -77,4 +77,19 @@ std::optional<Result<SyncReport>> answer_to(const StoreState& state, std::int64_
   return Result<SyncReport>(report);
 }
 
+Result<void> tell_status(StoreState& state, const LocalStore::HolderStatus& status) {
+  const json::object text{{"online", status.is_online}, {"lastError", status.last_error}};
+  return state.meta->set(meta_key::kHolder, to_text(json::value(text)));
+}
+
+LocalStore::HolderStatus told_status(const StoreState& state) {
+  LocalStore::HolderStatus status;
+  const auto parsed = parse_json(state.meta->get(meta_key::kHolder));
+  if (!parsed) return status;
+  const json::value* online = member(*parsed, "online");
+  status.is_online = online && online->is_bool() && online->get_bool();
+  status.last_error = std::string(string_member(*parsed, "lastError").value_or(""));
+  return status;
+}
+
 }  // namespace nizhal::client::sync_requests

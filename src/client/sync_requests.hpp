@@ -1,5 +1,5 @@
-// How a handle that does not sync has the one that does do it: the request and the answer are two facts in nizhal_meta,
-// which both see (S8).
+// What the handles of one file tell each other through nizhal_meta, which all see (S8): a handle that does not sync
+// asks the one that does to do it, and is answered; the one that syncs says how it stands.
 //
 // The fact that must not break: requests are numbered, and an answer tells up to which number it is meant; a sync that
 // began before a request never answers it.
@@ -20,5 +20,9 @@ std::optional<std::int64_t> outstanding(const StoreState& state);
 [[nodiscard]] Result<void> answer(StoreState& state, std::int64_t up_to, const Result<SyncReport>& report);
 /// The answer to this request, or to a later one, as far as it was noticed.
 std::optional<Result<SyncReport>> answer_to(const StoreState& state, std::int64_t request);
+
+/// In the caller's transaction.
+[[nodiscard]] Result<void> tell_status(StoreState& state, const LocalStore::HolderStatus& status);
+LocalStore::HolderStatus told_status(const StoreState& state);
 
 }  // namespace nizhal::client::sync_requests

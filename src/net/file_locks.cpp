@@ -99,6 +99,16 @@ Result<bool> FileLocks::try_alone() {
   return lock(kOpenByte, Kind::exclusive);
 }
 
+bool FileLocks::has_others() {
+  if (file_ < 0) return false;
+  struct flock asked {};
+  asked.l_type = F_WRLCK;
+  asked.l_whence = SEEK_SET;
+  asked.l_start = kOpenByte;
+  asked.l_len = 1;
+  return ::fcntl(file_, F_OFD_GETLK, &asked) == 0 && asked.l_type != F_UNLCK;
+}
+
 Result<bool> FileLocks::try_take_role() {
   if (auto opened = open(); !opened) return tl::unexpected(opened.error());
   return lock(kRoleByte, Kind::exclusive);

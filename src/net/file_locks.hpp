@@ -24,6 +24,7 @@ class FileLocks : public client::StoreLocks {
 
   Result<void> enter() override;
   Result<bool> try_alone() override;
+  bool has_others() override;
   Result<bool> try_take_role() override;
   void give_up_role() override;
 

@@ -66,7 +66,9 @@ TEST(FileLocks, AHandleIsAloneWhenNoOtherHasTheFileOpen) {
   ASSERT_TRUE(first.enter());
   ASSERT_TRUE(second->enter());
   EXPECT_FALSE(first.try_alone().value());
+  EXPECT_TRUE(first.has_others());
   second.reset();
+  EXPECT_FALSE(first.has_others());
   EXPECT_TRUE(first.try_alone().value());
   ASSERT_TRUE(first.enter()) << "it shares the file again";
   FileLocks third(folder.file("a.db"));
