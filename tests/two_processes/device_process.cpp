@@ -102,6 +102,34 @@ std::string first_value(const Store& store, const std::string& sql) {
   return text ? *text : "";
 }
 
+/// What a live query last delivered.
+class Live {
+ public:
+  Result<void> begin(Store& store, const std::string& sql) {
+    auto subscribed = store.live_sql(sql, [this](const Rows<Row>& rows, const Delta<Row>&) {
+      const std::lock_guard lock(mutex_);
+      const Row first = rows.empty() ? Row() : rows[0];
+      const auto* count = first.empty() ? nullptr : std::get_if<std::int64_t>(&first[0]);
+      value_ = count ? std::to_string(*count) : "";
+      changed_.notify_all();
+    });
+    if (!subscribed) return tl::unexpected(subscribed.error());
+    subscription_ = std::move(*subscribed);
+    return {};
+  }
+  /// Looks at nothing but deliveries.
+  bool until(const std::string& wanted) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, kPatience, [&] { return value_ == wanted; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::string value_;
+  Subscription subscription_;
+};
+
 class Commands {
  public:
   explicit Commands(Store& store) : store_(store), watch_(store) {}
@@ -113,6 +141,11 @@ class Commands {
     }
     if (name == "mutate") return mutate(rest);
     if (name == "many") return many(rest);
+    if (name == "live") {
+      const auto begun = live_.begin(store_, line_of(rest));
+      return begun ? "live" : error_line(begun.error());
+    }
+    if (name == "until-live") return live_.until(line_of(rest)) ? "yes" : "error: it was not delivered";
     if (name == "sql") return first_value(store_, line_of(rest));
     if (name == "sync") {
       const auto report = store_.sync_now(kPatience);
@@ -167,6 +200,7 @@ class Commands {
 
   Store& store_;
   Watch watch_;
+  Live live_;
 };
 
 }  // namespace

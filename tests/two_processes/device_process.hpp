@@ -7,6 +7,7 @@
 //   many PREFIX COUNT           one line "made PREFIX-i CLIENT-MUTATION-ID" for each, then "done"
 //   sql SELECT                  the first column of the first row
 //   until VALUE SELECT          waits until `sql` says VALUE
+//   live SELECT                 begins a live query; until-live VALUE waits until its first column's first row is VALUE
 //   until-standby yes|no, until-online, until-pending N
 #pragma once
 

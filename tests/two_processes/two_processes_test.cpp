@@ -64,6 +64,30 @@ TEST_F(TwoProcesses, OneSyncsTheOtherSeesItAndIsPushedForAndTakesOver) {
   expect_nothing_doubled();
 }
 
+TEST_F(TwoProcesses, LiveQueriesInBothAreToldOfWhatEitherWritesAndOfWhatIsPulled) {
+  DeviceProcess holder(folder.file("a.db"), url);
+  DeviceProcess standby(folder.file("a.db"), url);
+  for (DeviceProcess* device : {&holder, &standby}) {
+    ASSERT_EQ(device->ask(std::string("live ") + kCount), "live");
+    ASSERT_EQ(device->ask("until-live 0"), "yes");
+  }
+  ASSERT_EQ(holder.ask(add("n1")).find("error"), std::string::npos);
+  for (DeviceProcess* device : {&holder, &standby}) EXPECT_EQ(device->ask("until-live 1"), "yes");
+  ASSERT_EQ(standby.ask(add("n2")).find("error"), std::string::npos);
+  for (DeviceProcess* device : {&holder, &standby}) EXPECT_EQ(device->ask("until-live 2"), "yes");
+
+  ASSERT_EQ(holder.ask("online"), "online");
+  ASSERT_EQ(holder.ask("until-online"), "yes");
+  DeviceProcess elsewhere(folder.file("c.db"), url);
+  ASSERT_EQ(elsewhere.ask(add("theirs")).find("error"), std::string::npos);
+  ASSERT_EQ(elsewhere.ask("sync").find("error"), std::string::npos);
+  for (DeviceProcess* device : {&holder, &standby}) EXPECT_EQ(device->ask("until-live 3"), "yes");
+  // A refusal that the holder learns takes the row away in both.
+  ASSERT_EQ(standby.ask(R"(mutate addNote {"id":"bad","body":"reject"})").find("error"), std::string::npos);
+  for (DeviceProcess* device : {&holder, &standby}) EXPECT_EQ(device->ask("until-pending 0"), "yes");
+  for (DeviceProcess* device : {&holder, &standby}) EXPECT_EQ(device->ask("until-live 3"), "yes");
+}
+
 /// What a `many` acknowledged: client mutation ids in order.
 std::vector<std::string> acknowledged(const std::string& out, const std::string& prefix) {
   std::vector<std::string> ids;
