@@ -20,6 +20,8 @@ ClientSync::State::State(LocalStore& store_in, Clock& clock_in, Random& random_i
       socket(clock_in, random, log) {
   status.connection = options.server.empty() ? StoreStatus::Connection::local_only : StoreStatus::Connection::offline;
   status.server = options.server;
+  // A backend's answer to one mutation must not wait for those behind it.
+  if (options.is_target) tuning.push_mutations_max = push_mutations_max = 1;
 }
 
 // Sending
@@ -69,8 +71,15 @@ bool ClientSync::State::try_pull() {
   }
   std::string body = protocol::encode_pull_request(*request);
   pushes_in_row = 0;
+  last_pull = *request;
   send(InFlight{.kind = InFlight::Kind::pull, .pull = std::move(*request)}, protocol::kPullPath, std::move(body));
   return true;
+}
+
+bool ClientSync::State::is_coverage_new() const {
+  if (!last_pull || !last_pull->buckets) return false;
+  const auto next = store.next_pull(tuning.pull_limit);
+  return next && (next->buckets != last_pull->buckets || next->sync_rules != last_pull->sync_rules);
 }
 
 void ClientSync::State::advance() {
@@ -144,7 +153,10 @@ void ClientSync::State::set_pull_timer() {
   const std::int64_t interval = options.pull_interval.count();
   const std::int64_t spread = interval * tuning.interval_jitter_percent / 100;
   const auto jitter = static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(2 * spread) + 1));
-  effects.emplace_back(SetTimer{TimerId::pull, milliseconds{interval - spread + jitter}});
+  milliseconds delay{interval - spread + jitter};
+  // What nobody wants any more is evicted by a pull.
+  if (const auto eviction = store.next_eviction()) delay = std::min(delay, *eviction);
+  effects.emplace_back(SetTimer{TimerId::pull, delay});
 }
 
 void ClientSync::State::cancel_timers() {
@@ -173,6 +185,11 @@ void ClientSync::State::on(const Started&) {
 void ClientSync::State::on(const Mutated&) {
   notify();
   push_wanted = true;
+}
+
+void ClientSync::State::on(const CoverageChanged&) {
+  notify();
+  pull_wanted = true;
 }
 
 void ClientSync::State::on(const SyncRequested&) {

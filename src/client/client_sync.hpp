@@ -30,7 +30,8 @@ enum class TimerId { pull, retry, reconnect };
 /// Online from now on, unless WentOffline came before. A machine that never hears it touches the network only for a
 /// SyncRequested, opens no socket for it and rests again afterwards.
 struct Started {};
-struct Mutated {};  // the outbox has something new
+struct Mutated {};          // the outbox has something new
+struct CoverageChanged {};  // other buckets are wanted than before
 /// Sync now: forget backoff, push and pull until done. One that comes while another is under way joins it; both end
 /// with one SyncFinished, and the joined one may have missed what was pulled before.
 struct SyncRequested {};
@@ -63,8 +64,9 @@ struct Ticked {};
 /// here goes on.
 struct SyncAbandoned {};
 struct Stopped {};
-using Event = std::variant<Started, Mutated, SyncRequested, WentOnline, WentOffline, Answered, Failed, TokenFetched,
-                           SocketOpened, SocketClosed, SocketFrame, TimerFired, Ticked, SyncAbandoned, Stopped>;
+using Event =
+    std::variant<Started, Mutated, CoverageChanged, SyncRequested, WentOnline, WentOffline, Answered, Failed,
+                 TokenFetched, SocketOpened, SocketClosed, SocketFrame, TimerFired, Ticked, SyncAbandoned, Stopped>;
 
 // Effects
 struct SendRequest {  // POST path with headers and body; answered by Answered or Failed
@@ -103,6 +105,7 @@ struct SyncOptions {
   std::string server;  // empty: local only
   bool has_token = false;
   bool use_socket = true;
+  bool is_target = false;  // `server` is the app's own backend: one mutation a push, and it signs in by itself
   std::chrono::milliseconds pull_interval{30'000};
 };
 

@@ -140,10 +140,11 @@ void ClientSync::State::unauthorized(const InFlight& request, const protocol::Ht
   }
   token_refused = false;
   token_fresh = false;
-  request_failed(request, Error{ErrorCode::unauthorized,
-                                fmt::format("{}; {}", describe_status(response),
-                                            options.has_token ? "sign in again: every write is kept until then"
-                                                              : "this store has no token: give it one")});
+  request_failed(request,
+                 Error{ErrorCode::unauthorized, fmt::format("{}; {}", describe_status(response),
+                                                            options.has_token || options.is_target
+                                                                ? "sign in again: every write is kept until then"
+                                                                : "this store has no token: give it one")});
 }
 
 void ClientSync::State::upgrade_required(const protocol::HttpResponse& response) {

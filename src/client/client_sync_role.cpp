@@ -104,6 +104,7 @@ void ClientSync::State::notice_others() {
   if (std::exchange(others_wrote, *noticed) == *noticed) return;
   notify();
   push_wanted = true;
+  pull_wanted = pull_wanted || is_coverage_new();
   request_noticed = true;
   if (status.standby) follow_holder();
   if (!asked_holder) return;

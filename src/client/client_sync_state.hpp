@@ -63,8 +63,9 @@ struct ClientSync::State {
   // What is under way
   RequestId last_request = 0;
   std::optional<InFlight> in_flight;
-  unsigned pushes_in_row = 0;  // since the last pull
-  bool push_paused = false;    // 426: until a newer app, or the user's own try
+  std::optional<protocol::PullRequest> last_pull;  // that was sent; the buckets that it named
+  unsigned pushes_in_row = 0;                      // since the last pull
+  bool push_paused = false;                        // 426: until a newer app, or the user's own try
   bool waiting_for_retry = false;
   Backoff backoff;
   unsigned busy_answers = 0;
@@ -104,6 +105,8 @@ struct ClientSync::State {
   /// True when a push left. The outbox may turn out to hold nothing.
   bool try_push();
   bool try_pull();
+  /// Another handle of the file subscribed or unsubscribed since the last pull.
+  bool is_coverage_new() const;
   /// Starts whatever is next. Called at the end of every event; does nothing while a request is under way.
   void advance();
   /// Nothing to do until the next event.
@@ -155,6 +158,7 @@ struct ClientSync::State {
   // Events
   void on(const Started&);
   void on(const Mutated&);
+  void on(const CoverageChanged&);
   void on(const SyncRequested&);
   void on(const WentOnline&);
   void on(const WentOffline&);

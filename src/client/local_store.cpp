@@ -14,6 +14,7 @@
 #include "client/sql_reader.hpp"
 #include "client/store_schema.hpp"
 #include "client/store_state.hpp"
+#include "client/subscriptions.hpp"
 #include "client/sync_requests.hpp"
 #include "client/upcasts.hpp"
 #include "sqlite/table_sql.hpp"
@@ -287,14 +288,20 @@ Result<void> LocalStore::dead_letter(std::string_view client_mutation_id, std::s
 Result<protocol::PullRequest> LocalStore::next_pull(std::size_t limit) {
   const std::lock_guard lock(state_->mutex);
   if (auto noticed = state_->notice_others(); !noticed) return tl::unexpected(noticed.error());
-  return puller::next_pull(*state_, limit);
+  auto request = puller::next_pull(*state_, limit);
+  if (!request) return request;
+  if (auto chosen = subscriptions::choose(*state_, *request); !chosen) return tl::unexpected(chosen.error());
+  return request;
 }
 
 Result<LocalStore::PullApplied> LocalStore::apply_page(const protocol::PullRequest& sent,
                                                        const protocol::PullPage& page) {
   const std::lock_guard lock(state_->mutex);
   if (auto noticed = state_->notice_others(); !noticed) return tl::unexpected(noticed.error());
-  return applier::apply_page(*state_, sent, page);
+  auto applied = applier::apply_page(*state_, sent, page);
+  if (!applied || !applied->complete) return applied;
+  if (auto noted = subscriptions::note_complete(*state_, sent); !noted) return tl::unexpected(noted.error());
+  return applied;
 }
 
 }  // namespace nizhal::client

@@ -5,6 +5,7 @@
 // Threads: all members lock; callable from any thread.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -34,6 +35,7 @@ struct LocalStoreOptions {
   Durability durability = Durability::Process;
   OtherActor other_actor = OtherActor::Refuse;
   bool has_target = false;  // it syncs with the app's own backend: there is where rows can come from again
+  Coverage coverage = Coverage::everything;
   std::shared_ptr<StoreLocks> locks = {};  // nothing: no other handle can have the file open
 };
 
@@ -65,6 +67,11 @@ class LocalStore {
   Result<Counts> counts();
   std::optional<Timestamp> last_synced();
   std::int64_t clock_offset_ms();
+
+  // Which buckets the device holds; see subscriptions.hpp.
+  Result<void> subscribe(std::string_view rule, const RuleParameters& parameters);
+  Result<void> unsubscribe(std::string_view rule, const RuleParameters& parameters, std::chrono::seconds keep);
+  Result<std::vector<BucketSubscription>> subscriptions();
 
   /// Hears of every commit from now on. Remove it before it goes.
   void add_listener(CommitListener& listener);
@@ -125,6 +132,13 @@ class LocalStore {
     std::uint64_t rerun = 0;   // runs of pending mutations
   };
   RebaseWork rebase_work() const;
+
+  /// How long until a subscription that was given up runs out; zero: it has. Nothing: there is none.
+  std::optional<std::chrono::milliseconds> next_eviction();
+
+  // For a backend in the place of the server; see target_side.hpp.
+  Result<MutationId> known_through();
+  Result<std::string> resolve_ids(std::string_view mutator, const json::value& args);
 
   struct State;
 

@@ -31,7 +31,9 @@ inline constexpr std::string_view kCursor = "cursor";  // of the last applied pa
 inline constexpr std::string_view kStagedCursor = "staged_cursor";  // of the last staged page
 inline constexpr std::string_view kEpoch = "epoch";
 inline constexpr std::string_view kBuckets = "covered_buckets";  // JSON array of bucket keys
-inline constexpr std::string_view kSyncState = "first_sync";     // see SyncState
+inline constexpr std::string_view kHeldRules =
+    "held_rules";  // JSON array: rules of which the last complete pull was asked for every bucket
+inline constexpr std::string_view kSyncState = "first_sync";  // see SyncState
 inline constexpr std::string_view kLastGiven = "last_given_mutation_id";
 inline constexpr std::string_view kConfirmedId = "last_confirmed_mutation_id";
 inline constexpr std::string_view kConfirmedClientId = "last_confirmed_client_mutation_id";

@@ -1,5 +1,6 @@
 // nizhal::Store: the app's door to a local store and to the runtime that syncs it.
 #include <nizhal/store.hpp>
+#include <nizhal/sync_target.hpp>
 
 #include <exception>
 #include <typeinfo>
@@ -97,6 +98,10 @@ Result<void> Store::discard(std::int64_t dead_letter) {
 }
 
 Result<Store> open_store(StoreOptions options) {
+  if (options.target && !options.server.empty())
+    return failure(ErrorCode::usage, "a store syncs with a server or with a target; leave one of them out");
+  if (options.target && options.coverage == Coverage::subscribed)
+    return failure(ErrorCode::usage, "a target decides by itself what its pulls bring; leave the coverage out");
   // Before the store is touched: it would remember a wrong address.
   if (!options.server.empty())
     if (const auto url = net::parse_url(options.server); !url) return tl::unexpected(url.error());
@@ -116,13 +121,18 @@ Result<Store> open_store(StoreOptions options) {
                                          .durability = options.durability,
                                          .other_actor = options.other_actor,
                                          .has_target = options.target != nullptr,
+                                         .coverage = options.coverage,
                                          .locks = std::move(locks)},
                                         system_clock(), system_random(), log);
   if (!local) return tl::unexpected(local.error());
 
   net::StoreRuntimeOptions runtime;
-  const std::string server = (*local)->server();
-  if (!server.empty()) {
+  // With a target, the server that the file may remember is not asked.
+  if (options.target) runtime.target = std::make_unique<net::TargetAdapter>(std::move(options.target), **local, log);
+  const std::string server = runtime.target ? runtime.target->name() : (*local)->server();
+  if (runtime.target) {
+    // It is asked instead.
+  } else if (!server.empty()) {
     const auto url = net::parse_url(server);
     if (!url) return tl::unexpected(url.error());
     runtime.net.emplace();
@@ -130,6 +140,8 @@ Result<Store> open_store(StoreOptions options) {
   }
   client::SyncOptions sync;
   sync.server = server;
+  sync.is_target = runtime.target != nullptr;
+  sync.use_socket = !sync.is_target;
   sync.has_token = options.token != nullptr;
   sync.pull_interval = options.pull_interval;
   runtime.token = std::move(options.token);

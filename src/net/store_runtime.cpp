@@ -19,6 +19,7 @@
 
 #include "net/callbacks.hpp"
 #include "net/http_client.hpp"
+#include "net/target_transport.hpp"
 #include "net/websocket_client.hpp"
 
 namespace nizhal::net {
@@ -40,7 +41,8 @@ struct StoreRuntime::Loop {
   Loop(SyncMachine& given_machine, StoreRuntimeOptions given_options)
       : machine(given_machine), options(std::move(given_options)), online(options.start_online) {
     for (auto& timer : timers) timer = std::make_unique<asio::steady_timer>(io);
-    if (!options.net) return;
+    if (options.target) target = std::make_unique<TargetTransport>(io, std::move(options.target));
+    if (target || !options.net) return;
     http = std::make_unique<HttpClient>(io, *options.net);
     socket = std::make_unique<WebSocketClient>(
         io, *options.net,
@@ -52,7 +54,8 @@ struct StoreRuntime::Loop {
   asio::io_context io{1};
   asio::executor_work_guard<asio::io_context::executor_type> work{io.get_executor()};
   SyncMachine& machine;
-  const StoreRuntimeOptions options;
+  StoreRuntimeOptions options;
+  std::unique_ptr<TargetTransport> target;
   std::unique_ptr<HttpClient> http;
   std::unique_ptr<WebSocketClient> socket;
   std::array<std::unique_ptr<asio::steady_timer>, 3> timers;
@@ -95,13 +98,20 @@ struct StoreRuntime::Loop {
 
   void carry_out(client::SendRequest& wanted) {
     const client::RequestId id = wanted.request;
-    if (!http) return dispatch(client::Failed{id, "this store has no server"});
-    http->send(std::move(wanted.http), wanted.timeout, [this, id](Result<protocol::HttpResponse> answer) {
+    auto done = [this, id](Result<protocol::HttpResponse> answer) {
       if (answer)
         dispatch(client::Answered{id, std::move(*answer)});
       else
         dispatch(client::Failed{id, std::move(answer.error().message)});
-    });
+    };
+    if (target) return target->send(std::move(wanted.http), std::move(done));
+    if (!http) return dispatch(client::Failed{id, "this store has no server"});
+    http->send(std::move(wanted.http), wanted.timeout, std::move(done));
+  }
+
+  void cancel_request() {
+    if (target) target->cancel();
+    if (http) http->cancel();
   }
 
   void carry_out(const client::FetchToken&) {
@@ -188,14 +198,14 @@ struct StoreRuntime::Loop {
     dispatch(client::SyncAbandoned{});
     if (!waiting.empty()) return;
     // A store that is offline had the network for this sync only. The failed request ends it.
-    if (!online && http) http->cancel();
+    if (!online) cancel_request();
   }
 
   void go(bool wanted_online) {
     online = wanted_online;
     if (online) return dispatch(client::WentOnline{});
     dispatch(client::WentOffline{});
-    if (http && waiting.empty()) http->cancel();
+    if (waiting.empty()) cancel_request();
   }
 };
 
@@ -224,6 +234,10 @@ void StoreRuntime::mutated() {
   });
 }
 
+void StoreRuntime::coverage_changed() {
+  asio::post(loop_->io, [loop = loop_.get()] { loop->dispatch(client::CoverageChanged{}); });
+}
+
 void StoreRuntime::set_online(bool online) {
   asio::post(loop_->io, [loop = loop_.get(), online] { loop->go(online); });
 }
@@ -240,9 +254,9 @@ bool StoreRuntime::is_own_thread() const { return std::this_thread::get_id() == 
 
 Result<SyncReport> StoreRuntime::sync_now(std::chrono::milliseconds timeout) {
   Loop& loop = *loop_;
-  if (!loop.options.net)
+  if (!loop.options.net && !loop.target)
     return failure(ErrorCode::usage, "this store has no server to sync with; open it with StoreOptions::server");
-  if (is_own_thread())
+  if (is_own_thread() || (loop.target && loop.target->is_own_thread()))
     return failure(ErrorCode::usage, "sync_now() waits for the thread that this callback runs on; call it elsewhere");
   auto waiter = std::make_shared<Waiter>();
   auto report = waiter->get_future();
@@ -257,7 +271,8 @@ Result<SyncReport> StoreRuntime::sync_now(std::chrono::milliseconds timeout) {
   const std::string& tried = status.last_error;
   return failure(ErrorCode::unreachable,
                  fmt::format("no complete sync with {} within {} ms{}{}; every write is kept",
-                             loop.options.net->server.endpoint(), timeout.count(), tried.empty() ? "" : ": ", tried));
+                             loop.options.net ? loop.options.net->server.endpoint() : loop.machine.status().server,
+                             timeout.count(), tried.empty() ? "" : ": ", tried));
 }
 
 }  // namespace nizhal::net

@@ -2,7 +2,8 @@
 // real sockets, timers and the user's callbacks.
 //
 // The fact that must not break: ClientSync is touched by this one thread only, and the end of the store waits for
-// nothing but that thread's current step: no connect, answer or name look-up holds it up.
+// nothing but that thread's current step and a sync target's running call: no connect, answer or name look-up holds it
+// up.
 #pragma once
 
 #include <chrono>
@@ -17,6 +18,7 @@
 #include "base/log.hpp"
 #include "client/client_sync.hpp"
 #include "net/client_net.hpp"
+#include "net/target_adapter.hpp"
 
 namespace nizhal::net {
 
@@ -29,7 +31,8 @@ class SyncMachine {
 };
 
 struct StoreRuntimeOptions {
-  std::optional<ClientNetOptions> net = {};  // nothing: local only
+  std::optional<ClientNetOptions> net = {};    // nothing, and no target: local only
+  std::unique_ptr<TargetAdapter> target = {};  // in the place of `net`
   std::function<std::string()> token = {};
   bool start_online = true;
   Log log = {};
@@ -45,6 +48,7 @@ class StoreRuntime {
 
   // Any thread.
   void mutated();
+  void coverage_changed();
   void set_online(bool online);
   [[nodiscard]] Subscription on_status(std::function<void(const StoreStatus&)> callback);
   /// Runs on the store's thread, unless the store ends before.

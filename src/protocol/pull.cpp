@@ -109,6 +109,7 @@ Result<PullRequest> decode_pull_request(std::string_view body) {
   if (limit) request.limit = static_cast<std::size_t>(*limit);
   fields.text("syncRule", request.sync_rule);
   fields.texts("buckets", request.buckets);
+  fields.texts("syncRules", request.sync_rules);
   if (const json::object* schema = fields.object("schema")) {
     auto& fingerprints = request.schema.emplace();
     for (const auto& [table, fingerprint] : *schema) {
@@ -142,6 +143,10 @@ std::string encode_pull_request(const PullRequest& request) {
   if (request.buckets) {
     begin_member(out, "buckets");
     append_texts(out, *request.buckets);
+  }
+  if (request.sync_rules) {
+    begin_member(out, "syncRules");
+    append_texts(out, *request.sync_rules);
   }
   if (request.schema) {
     begin_member(out, "schema");

@@ -23,6 +23,7 @@ struct PullRequest {
   std::optional<std::size_t> limit;      // ≥ 1
   std::optional<std::string> sync_rule;
   std::optional<std::vector<std::string>> buckets;
+  std::optional<std::vector<std::string>> sync_rules;        // beside `buckets`
   std::optional<std::map<std::string, std::string>> schema;  // table → fingerprint
 };
 /// The error (bad_request) names the field.

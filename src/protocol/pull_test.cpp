@@ -91,6 +91,7 @@ TEST(PullRequest, NamesTheWrongField) {
       {R"({"syncRule":[]})", "syncRule must be a string"},
       {R"({"buckets":"b"})", "buckets must be an array of strings"},
       {R"({"buckets":["b",7]})", "buckets must be an array of strings"},
+      {R"({"syncRules":"r"})", "syncRules must be an array of strings"},
       {R"({"schema":[]})", "schema must be an object"},
       {R"({"schema":{"notes":7}})", "schema must hold strings"},
   };
@@ -111,6 +112,7 @@ TEST(PullRequest, ComesBackAsItWasWritten) {
   request.limit = 7;
   request.sync_rule = "rule";
   request.buckets = std::vector<std::string>{"team:1", ""};
+  request.sync_rules = std::vector<std::string>{"myTeams"};
   request.schema = std::map<std::string, std::string>{{"notes", "a.b"}, {"x", ""}};
   const auto decoded = decode_pull_request(encode_pull_request(request));
   ASSERT_TRUE(decoded.has_value()) << decoded.error().message;
@@ -119,6 +121,7 @@ TEST(PullRequest, ComesBackAsItWasWritten) {
   EXPECT_EQ(decoded->limit, request.limit);
   EXPECT_EQ(decoded->sync_rule, request.sync_rule);
   EXPECT_EQ(decoded->buckets, request.buckets);
+  EXPECT_EQ(decoded->sync_rules, request.sync_rules);
   EXPECT_EQ(decoded->schema, request.schema);
 }
 

@@ -33,6 +33,10 @@ PullQuestion pull_question(const Actor& actor, const protocol::PullRequest& requ
   text += ';';
   if (request.buckets)
     for (const std::string& key : *request.buckets) append(text, std::string_view(key));
+  text += request.sync_rules ? std::to_string(request.sync_rules->size()) : "no rules";
+  text += ';';
+  if (request.sync_rules)
+    for (const std::string& rule : *request.sync_rules) append(text, std::string_view(rule));
   text += request.schema ? std::to_string(request.schema->size()) : "own";
   text += ';';
   if (request.schema) {

@@ -213,6 +213,10 @@ TEST_F(IdlePull, AnotherChoiceOfBucketsIsAnotherQuestion) {
   request.sync_rule = "mine";
   EXPECT_NE(pull().find(R"("buckets":["o1"])"), std::string::npos);
   EXPECT_TRUE(is_remembered());
+  request.sync_rule = std::nullopt;
+  request.sync_rules = {"teams"};
+  EXPECT_NE(pull().find(R"("buckets":["team:a","team:b"])"), std::string::npos);
+  EXPECT_TRUE(is_remembered());
   request.sync_rule = "nope";
   EXPECT_NE(pair.pull(actor, request).find("nope"), std::string::npos);
 }

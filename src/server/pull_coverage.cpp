@@ -27,6 +27,17 @@ struct Wanted {
   std::map<std::string, const storage::Grant*> covered;
 };
 
+/// The request chooses buckets by key, and by rules that it wants all buckets of; or nothing, which is everything.
+bool is_named(const protocol::PullRequest& request, const std::string& key, const std::vector<std::string>& rules) {
+  const auto has = [](const std::vector<std::string>& all, const std::string& one) {
+    return std::find(all.begin(), all.end(), one) != all.end();
+  };
+  if (!request.buckets && !request.sync_rules) return true;
+  if (request.buckets && has(*request.buckets, key)) return true;
+  return request.sync_rules && std::any_of(rules.begin(), rules.end(),
+                                           [&](const std::string& rule) { return has(*request.sync_rules, rule); });
+}
+
 Result<Wanted> wanted_buckets(const CompiledDomain& domain, const protocol::PullRequest& request,
                               const std::vector<storage::Grant>& grants) {
   if (request.sync_rule) {
@@ -40,9 +51,7 @@ Result<Wanted> wanted_buckets(const CompiledDomain& domain, const protocol::Pull
     wanted.granted.emplace(grant.bucket.key, &grant);
     const auto& rules = domain.definitions()[grant.bucket.definition].rules;
     if (request.sync_rule && std::find(rules.begin(), rules.end(), *request.sync_rule) == rules.end()) continue;
-    if (request.buckets &&
-        std::find(request.buckets->begin(), request.buckets->end(), grant.bucket.key) == request.buckets->end())
-      continue;
+    if (!is_named(request, grant.bucket.key, rules)) continue;
     wanted.covered.emplace(grant.bucket.key, &grant);
   }
   return wanted;

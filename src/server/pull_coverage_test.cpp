@@ -125,6 +125,19 @@ TEST_F(CoverageOfPull, BucketsAndSyncRuleNarrowTogetherAndForeignKeysAreIgnored)
   EXPECT_EQ(backfills(plan()), "");
 }
 
+TEST_F(CoverageOfPull, WholeRulesComeBesideTheBucketsThatAreNamedAndUnknownOnesAreIgnored) {
+  grant("o1", 0);
+  grant("team:a", 7);
+  request.sync_rules = {"mine", "of another release"};
+  EXPECT_EQ(backfills(plan()), "o1[ notes ]");
+  request.buckets = {"team:a"};
+  EXPECT_EQ(backfills(plan()), "o1[ notes ]team:a[ docs events members ]");
+  request.sync_rules = {"of another release"};
+  EXPECT_EQ(backfills(plan()), "team:a[ docs events members ]");
+  request.buckets.reset();
+  EXPECT_EQ(backfills(plan()), "");
+}
+
 TEST_F(CoverageOfPull, ALostBucketIsNamedEvenWhenItIsLeftOut) {
   grant("o1", 0);
   grant("team:a", 7);

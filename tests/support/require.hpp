@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include <nizhal/result.hpp>
@@ -14,7 +15,7 @@ namespace nizhal::testing {
 template <class T>
 T require(Result<T> result, std::string_view doing) {
   if (!result) throw std::runtime_error(std::string(doing) + ": " + result.error().message);
-  return std::move(*result);
+  if constexpr (!std::is_void_v<T>) return std::move(*result);
 }
 
 }  // namespace nizhal::testing

@@ -41,6 +41,7 @@ void Device::open() {
   options.domain = world_.compiled_;
   options.actor = actor_;
   options.server = "http://world";
+  options.coverage = coverage_;
   store_ = require(client::LocalStore::open(std::move(options), world_.clock, world_.random, Log{}), "open a device");
   client::SyncOptions sync;
   sync.server = "http://world";
@@ -81,6 +82,13 @@ void Device::mend() {
   connected_ = true;
   handle(client::WentOnline{});
 }
+void Device::set_coverage(Coverage coverage) {
+  coverage_ = coverage;
+  restart();
+}
+
+void Device::coverage_changed() { handle(client::CoverageChanged{}); }
+
 void Device::request_sync() { handle(client::SyncRequested{}); }
 
 void Device::handle(const client::Event& event) {

@@ -60,6 +60,9 @@ class Device {
   /// Closes the file and opens it again, as a killed and restarted app would.
   void restart();
   void request_sync();
+  /// Opens the file again with this coverage.
+  void set_coverage(Coverage coverage);
+  void coverage_changed();  // after a subscribe or unsubscribe on its store
   /// Carries one waiting request to the server. False: nothing was waiting.
   bool deliver();
   bool is_idle() const { return requests_.empty() && !fetch_token_; }
@@ -77,6 +80,7 @@ class Device {
   World& world_;
   std::string name_;
   Actor actor_;
+  Coverage coverage_ = Coverage::everything;
   std::string token_;
   bool connected_ = true;
   bool fetch_token_ = false;
