@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <future>
 #include <map>
 #include <memory>
 
@@ -128,6 +129,39 @@ TEST_F(LedgerQueries, MistakesAreNamed) {
   const auto others = nizhal::table<Other>("others").key("id", &Other::id);
   EXPECT_EQ(store_->query(from(others)).error().code, nizhal::ErrorCode::not_found);
   EXPECT_EQ(store_->query(from(entries).join(others, "customer_id")).error().code, nizhal::ErrorCode::not_found);
+}
+
+TEST_F(LedgerQueries, Live) {
+  nizhal::Store& store = *store_;
+  const std::string id = "c2";
+  std::promise<std::size_t> shown, counted;
+  struct {
+    std::promise<std::size_t>& shown;
+    void show(const nizhal::Rows<Entry>& rows, const nizhal::Delta<Entry>&) { shown.set_value(rows.size()); }
+  } view{shown};
+  const auto show_count = [&](std::int64_t count) { counted.set_value(static_cast<std::size_t>(count)); };
+  const auto live =
+      store.live(from(entries).where(eq("customer_id", id)).order_by("created_at", Direction::descending).limit(50),
+                 [&](const nizhal::Rows<Entry>& rows, const nizhal::Delta<Entry>& delta) { view.show(rows, delta); },
+                 {.on_error = [](const nizhal::Error& error) { report(error); }});
+  const auto count = store.live_sql("SELECT count(*) FROM ledger_entries WHERE amount > 1000",
+                                    [&](const nizhal::Rows<nizhal::Row>& rows, const nizhal::Delta<nizhal::Row>&) {
+                                      show_count(std::get<std::int64_t>(rows[0][0]));
+                                    });
+  ASSERT_TRUE(live && count);
+  EXPECT_EQ(shown.get_future().get(), 3u);
+  EXPECT_EQ(counted.get_future().get(), 2u);
+}
+
+TEST_F(LedgerQueries, AWriteShowsAtOnce) {
+  nizhal::Store& store = *store_;
+  const std::string customer = "c2";
+  const auto ticket =
+      store.mutate("recordPayment", RecordPayment{.id = nizhal::new_id(), .customer_id = customer, .amount = 500});
+  const auto shown =
+      store.query(from(entries).where(eq("customer_id", customer)));  // it is there, also with no network
+  ASSERT_TRUE(ticket && shown);
+  EXPECT_EQ(shown->size(), 4u);
 }
 
 }  // namespace
