@@ -247,7 +247,9 @@ Result<PullApplied> apply_page(StoreState& state, const protocol::PullRequest& s
 
   const SyncState sync_state = parse_sync_state(state.meta->get(meta_key::kSyncState));
   const bool starts_over = page.cursor_reset || (sent.cursor.empty() && sync_state != SyncState::empty);
-  const std::string& epoch = state.meta->get(meta_key::kEpoch);
+  auto staged = puller::has_staged(state);
+  if (!staged) return tl::unexpected(staged.error());
+  const std::string& epoch = state.meta->get(*staged ? meta_key::kStagedEpoch : meta_key::kEpoch);
   if (!starts_over && !sent.cursor.empty() && !epoch.empty() && page.epoch != epoch) {
     // Another generation of the server that took the cursor all the same: only a fresh start is sure to be whole.
     state.log.warning("pull", "the server's epoch changed: pulling everything again");
@@ -263,8 +265,6 @@ Result<PullApplied> apply_page(StoreState& state, const protocol::PullRequest& s
 
   applied.rows = count_rows(page);
   applied.progress = page.progress;
-  auto staged = puller::has_staged(state);
-  if (!staged) return tl::unexpected(staged.error());
   const bool in_place = !starts_over && !*staged && sync_state != SyncState::done;
   auto idle = is_idle(state, page);
   if (!idle) return tl::unexpected(idle.error());

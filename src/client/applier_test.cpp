@@ -159,6 +159,19 @@ TEST_F(Pull, AnotherEpochIsPulledFromTheStart) {
   EXPECT_EQ(device.notes(), server.notes());
 }
 
+TEST_F(Pull, AFreshSyncOfAnotherEpochThatTakesSeveralPagesEnds) {
+  for (int i = 0; i < 6; ++i) server.put("n" + std::to_string(i), "v1");
+  device.pull(server);
+  server.epoch = "epoch-2";
+  server.forget_cursors();
+  server.remove("n0");
+  server.page_limit = 2;
+  // device.pull fails after a bound that six rows do not reach.
+  device.pull(server);
+  EXPECT_EQ(device.notes(), server.notes());
+  EXPECT_TRUE(device.store().next_pull(10)->cursor.starts_with("epoch-2"));
+}
+
 TEST_F(Pull, AnIdlePullWritesNothingToDisk) {
   server.put("n1", "a");
   device.pull(server);

@@ -29,8 +29,9 @@ inline constexpr std::string_view kDeclared =
     "declared";                                        // JSON: tables and fingerprints of the domain last opened with
 inline constexpr std::string_view kCursor = "cursor";  // of the last applied page
 inline constexpr std::string_view kStagedCursor = "staged_cursor";  // of the last staged page
-inline constexpr std::string_view kEpoch = "epoch";
-inline constexpr std::string_view kBuckets = "covered_buckets";  // JSON array of bucket keys
+inline constexpr std::string_view kEpoch = "epoch";                 // of the applied pages
+inline constexpr std::string_view kStagedEpoch = "staged_epoch";    // of the staged pages: another one after a reset
+inline constexpr std::string_view kBuckets = "covered_buckets";     // JSON array of bucket keys
 inline constexpr std::string_view kHeldRules =
     "held_rules";  // JSON array: rules of which the last complete pull was asked for every bucket
 inline constexpr std::string_view kSyncState = "first_sync";  // see SyncState

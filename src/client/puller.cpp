@@ -41,6 +41,7 @@ Result<void> stage(StoreState& state, const protocol::PullPage& page, bool start
   if (!insert) return tl::unexpected(insert.error());
   insert->bind(1, std::int64_t{starts_over}).bind_text(2, encode(state.domain(), page));
   if (auto done = insert->run(); !done) return done;
+  if (auto kept = state.meta->set(meta_key::kStagedEpoch, page.epoch); !kept) return kept;
   return state.meta->set(meta_key::kStagedCursor, page.cursor);
 }
 

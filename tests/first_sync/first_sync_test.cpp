@@ -96,16 +96,20 @@ struct FirstSync : ::testing::Test {
 /// A sync that runs while the test looks.
 class Syncing {
  public:
-  explicit Syncing(Store& store) : thread_([this, &store] { report_ = store.sync_now(); }) {}
+  Syncing(Store& store, HttpRelay& relay) : relay_(relay), thread_([this, &store] { report_ = store.sync_now(); }) {}
   SyncReport finish() {
     thread_.join();
     return require(std::move(*report_), "syncing");
   }
+  /// A test that gives up in the middle holds nothing.
   ~Syncing() {
-    if (thread_.joinable()) thread_.join();
+    if (!thread_.joinable()) return;
+    relay_.let_go();
+    thread_.join();
   }
 
  private:
+  HttpRelay& relay_;
   std::optional<Result<SyncReport>> report_;
   std::thread thread_;
 };
@@ -155,7 +159,7 @@ TEST_F(FirstSync, AnEmptyStoreIsUsableFromTheFirstPageWithProgress) {
     total_told = *status.progress_total;
   });
   relay->hold_after_pulls(2);
-  Syncing syncing(store);
+  Syncing syncing(store, *relay);
   ASSERT_TRUE(relay->wait_until_held(kPatience));
 
   EXPECT_EQ(require(store.query(from(notes::notes)), "reading").size(), 2'000u);
@@ -211,6 +215,33 @@ TEST_F(FirstSync, ALaterGainIsSeenWholeOrNotAtAllAlsoByAnotherProcessAndOverAKil
   EXPECT_EQ(seen, std::set<std::string>{"0"}) << "part of a gained bucket was seen";
   const Texts ids = ids_sent();
   EXPECT_EQ(std::set<std::string>(ids.begin(), ids.end()).size(), ids.size()) << "a page was asked for twice";
+}
+
+TEST_F(FirstSync, AResetShowsTheOldRowsUntilTheFreshSyncIsComplete) {
+  serve(3'000);
+  {
+    Store store = open();
+    require(store.sync_now(), "the first sync");
+  }
+  write_on_server(
+      "DELETE FROM notes WHERE id > 'n001000'; "
+      "INSERT INTO notes(id, owner_id, body) SELECT 'x' || id, 'o1', body FROM notes");
+  ASSERT_EQ(nizhal({"epoch", "--db", "sqlite:" + folder.file("server.db"), "--rotate"}).status.code, 0);
+
+  relay->hold_after_pulls(2);
+  {
+    Store store = open();
+    ASSERT_TRUE(store.mutate("addNote", notes::AddNote{.id = "mine", .body = "pending"}));
+    Syncing syncing(store, *relay);
+    ASSERT_TRUE(relay->wait_until_held(kPatience));
+    EXPECT_EQ(on_device(kCount), Texts{"3001"});
+    EXPECT_TRUE(require(store.get(notes::notes, std::string("n002500")), "reading").has_value());
+    EXPECT_TRUE(require(store.get(notes::notes, std::string("mine")), "reading").has_value());
+    relay->let_go();
+    syncing.finish();
+  }
+  EXPECT_EQ(on_device(kCount), Texts{"2001"});
+  expect_equal();
 }
 
 }  // namespace
