@@ -108,6 +108,7 @@ struct StoreStatus {
   std::string last_error;          // with what to do; empty when the last attempt went well
   std::int64_t clock_skew_ms = 0;  // what the device adds to its clock, milliseconds
   std::string client_id, user_id, owner_id, server;
+  bool operator==(const StoreStatus&) const = default;
 };
 
 struct MutateOptions {
@@ -140,9 +141,10 @@ class Store {
 
   /// Runs the mutator and enqueues it, in one transaction (S1). Errors: refused (nothing was written; the message
   /// begins with the mutator's code), invalid_args, not_found (no such mutator), and the storage's.
-  /// server_authoritative: returns when the server applied it, `refused` when it did not. Also: usage (no server),
-  /// unreachable (it never left; nothing was kept), outcome_unknown (it may have been applied; it stays in the outbox
-  /// until the server says so).
+  /// server_authoritative: returns when the server applied it, its rows shown; `refused` when it did not, and nothing
+  /// of it stays. Also: usage (no server, or called on the store's own thread); unreachable, unauthorized or
+  /// upgrade_required (the server did not do it and nothing was kept); outcome_unknown (it may have been applied; it
+  /// stays in the outbox, unseen, until the server says so, and a refusal is then a dead letter).
   template <class Args>
   Result<Ticket> mutate(std::string_view name, const Args& args, const MutateOptions& options = {}) {
     return mutate_values(name, &args, typeid(Args), options);
@@ -210,7 +212,7 @@ class Store {
   void set_online(bool online);
 
   StoreStatus status() const;
-  /// Called with the status now and after every change of it.
+  /// Called with the status now and after every change of it, and only then.
   [[nodiscard]] Subscription on_status(std::function<void(const StoreStatus&)> callback);
   Result<std::vector<PendingMutation>> outbox() const;
 

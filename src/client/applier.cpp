@@ -65,8 +65,7 @@ Result<void> confirm(StoreState& state, std::int64_t last, const std::string& la
   if (!cover) return tl::unexpected(cover.error());
   cover->bind(1, last);
   if (auto done = cover->run(); !done) return done;
-  if (auto done = state.connection->execute("DELETE FROM nizhal_outbox WHERE covered = 1 AND outcome_known = 1"); !done)
-    return done;
+  if (auto done = outbox::confirm_covered(state); !done) return done;
   auto forget = state.connection->prepare("DELETE FROM nizhal_sent WHERE mutation_id <= ?1");
   if (!forget) return tl::unexpected(forget.error());
   forget->bind(1, last);

@@ -39,7 +39,11 @@ void ClientSync::State::send(InFlight request, std::string_view path, std::strin
   if (!token.empty()) effect.http.headers["authorization"] = "Bearer " + token;
   in_flight = std::move(request);
   effects.emplace_back(std::move(effect));
-  set_status([](StoreStatus& now) { now.syncing = true; });
+  set_status([is_push = in_flight->kind == InFlight::Kind::push](StoreStatus& now) {
+    now.syncing = true;
+    now.pushing = is_push;
+    now.pulling = !is_push;
+  });
 }
 
 void ClientSync::State::ask_for_token(bool after_refusal) {
@@ -87,6 +91,7 @@ void ClientSync::State::advance() {
   if (!may_send()) return rest();
   if (!has_role()) return;
   if (waiting_for_retry || token_asked) return;
+  if (!try_storage()) return;
   if (push_paused) push_wanted = false;
   if (!push_wanted && !pull_wanted) return rest();
   if (options.has_token && !token_fresh) return ask_for_token(false);
@@ -105,6 +110,7 @@ void ClientSync::State::rest() {
   {
     const std::lock_guard lock(status_mutex);
     was_syncing = std::exchange(status.syncing, false);
+    status.pulling = status.pushing = false;
   }
   if (was_syncing) notify();
   if (!may_send()) leave_role();
@@ -140,7 +146,7 @@ void ClientSync::State::end_sync(Result<SyncReport> report) {
   cancel_timers();
   socket.close(effects);
   set_status([](StoreStatus& now) {
-    now.syncing = false;
+    now.syncing = now.pulling = now.pushing = false;
     if (now.connection == StoreStatus::Connection::online) now.connection = StoreStatus::Connection::offline;
   });
   leave_role();
@@ -192,6 +198,19 @@ void ClientSync::State::on(const CoverageChanged&) {
   pull_wanted = true;
 }
 
+void ClientSync::State::on(const Awaited&) {
+  notify();
+  if (stopped || options.server.empty()) return;
+  if (!sync_active && !(started && online_wanted))
+    return withdraw_awaited(
+        Error{ErrorCode::unreachable, "this store is offline, and such a mutation needs the server; go online first"});
+  forget_backoff();
+  push_wanted = true;
+  push_paused = false;
+}
+
+void ClientSync::State::on(const StorageChanged&) { notify(); }
+
 void ClientSync::State::on(const SyncRequested&) {
   if (options.server.empty()) {
     effects.emplace_back(
@@ -237,6 +256,7 @@ void ClientSync::State::on(const WentOffline&) {
   if (std::exchange(serving, std::nullopt)) sync_active = false;
   if (!sync_active) cancel_timers();
   socket.close(effects);
+  withdraw_awaited(Error{ErrorCode::unreachable, "this store went offline before it could be sent"});
   set_status([](StoreStatus& now) {
     if (now.connection == StoreStatus::Connection::online) now.connection = StoreStatus::Connection::offline;
   });
@@ -250,6 +270,7 @@ void ClientSync::State::on(const Failed& event) {
   if (!in_flight || in_flight->id != event.request) return;
   const InFlight request = std::move(*in_flight);
   in_flight.reset();
+  if (event.never_left) not_handled(request);
   request_failed(request,
                  Error{ErrorCode::unreachable, fmt::format("{} cannot be reached: {}", options.server, event.reason)});
 }
@@ -295,7 +316,7 @@ void ClientSync::State::on(const Stopped&) {
   leave_role();
   in_flight.reset();
   set_status([](StoreStatus& now) {
-    now.syncing = false;
+    now.syncing = now.pulling = now.pushing = false;
     if (now.connection == StoreStatus::Connection::online) now.connection = StoreStatus::Connection::offline;
   });
 }
@@ -321,19 +342,16 @@ StoreStatus ClientSync::status() const {
     const std::lock_guard lock(state_->status_mutex);
     status = state_->status;
   }
-  LocalStore& store = state_->store;
-  if (auto counts = store.counts(); counts) {
-    status.pending = counts->pending;
-    status.dead_letters = counts->dead_letters;
-  } else {
-    status.last_error = counts.error().message;
-  }
-  const Actor actor = store.actor();
-  status.user_id = actor.user_id;
-  status.owner_id = actor.owner_id;
-  status.client_id = store.client_id();
-  status.last_synced = store.last_synced();
-  status.clock_skew_ms = store.clock_offset_ms();
+  FileFacts facts = state_->store.facts();
+  status.pending = facts.pending;
+  status.dead_letters = facts.dead_letters;
+  status.user_id = std::move(facts.actor.user_id);
+  status.owner_id = std::move(facts.actor.owner_id);
+  status.client_id = std::move(facts.client_id);
+  status.last_synced = facts.last_synced;
+  status.clock_skew_ms = facts.clock_offset_ms;
+  status.storage = facts.storage;
+  status.storage_error = std::move(facts.storage_error);
   return status;
 }
 

@@ -32,6 +32,11 @@ enum class TimerId { pull, retry, reconnect };
 struct Started {};
 struct Mutated {};          // the outbox has something new
 struct CoverageChanged {};  // other buckets are wanted than before
+/// It has something whose caller waits for the server: it is tried now, whatever the backoff says, and what cannot be
+/// sent is withdrawn.
+struct Awaited {};
+/// The file could not be written, or can be again (LocalStore::facts).
+struct StorageChanged {};
 /// Sync now: forget backoff, push and pull until done. One that comes while another is under way joins it; both end
 /// with one SyncFinished, and the joined one may have missed what was pulled before.
 struct SyncRequested {};
@@ -44,6 +49,7 @@ struct Answered {  // any HTTP answer, also 4xx and 5xx
 struct Failed {  // no answer: unreachable, timed out, cut off
   RequestId request = 0;
   std::string reason;
+  bool never_left = false;  // for sure: the server saw nothing of it
 };
 struct TokenFetched {  // answer to FetchToken; empty: there is none
   std::string token;
@@ -64,9 +70,9 @@ struct Ticked {};
 /// here goes on.
 struct SyncAbandoned {};
 struct Stopped {};
-using Event =
-    std::variant<Started, Mutated, CoverageChanged, SyncRequested, WentOnline, WentOffline, Answered, Failed,
-                 TokenFetched, SocketOpened, SocketClosed, SocketFrame, TimerFired, Ticked, SyncAbandoned, Stopped>;
+using Event = std::variant<Started, Mutated, CoverageChanged, Awaited, StorageChanged, SyncRequested, WentOnline,
+                           WentOffline, Answered, Failed, TokenFetched, SocketOpened, SocketClosed, SocketFrame,
+                           TimerFired, Ticked, SyncAbandoned, Stopped>;
 
 // Effects
 struct SendRequest {  // POST path with headers and body; answered by Answered or Failed

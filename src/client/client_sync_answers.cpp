@@ -11,9 +11,29 @@ namespace nizhal::client {
 
 using std::chrono::milliseconds;
 
+namespace {
+
+/// What a person can do about it, where the message does not say so already.
+const char* advice(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::unreachable:
+      return "; check the network. Every write is kept, and it is tried again by itself";
+    case ErrorCode::bad_request:
+      return "; check the server's address. Every write is kept, and it is tried again by itself";
+    case ErrorCode::busy:
+    case ErrorCode::internal:
+      return "; every write is kept, and it is tried again by itself";
+    default:
+      return "";
+  }
+}
+
+}  // namespace
+
 // Failures
 
 void ClientSync::State::try_later(InFlight::Kind kind, Error error, milliseconds at_least) {
+  error.message += advice(error.code);
   (kind == InFlight::Kind::push ? push_wanted : pull_wanted) = true;
   // A server that takes no writes for now may still be read from.
   if (kind == InFlight::Kind::push) pushes_in_row = tuning.pushes_in_row_max;
@@ -22,7 +42,7 @@ void ClientSync::State::try_later(InFlight::Kind kind, Error error, milliseconds
   effects.emplace_back(SetTimer{TimerId::retry, delay});
   log.info("sync", fmt::format("{}; trying again in {} ms", error.message, delay.count()));
   set_status([&](StoreStatus& now) {
-    now.syncing = false;
+    now.syncing = now.pulling = now.pushing = false;
     const bool is_cut_off = error.code == ErrorCode::unreachable || error.code == ErrorCode::unauthorized;
     if (is_cut_off && now.connection == StoreStatus::Connection::online)
       now.connection = StoreStatus::Connection::offline;
@@ -37,11 +57,30 @@ void ClientSync::State::storage_failed(std::string_view stage, const Error& erro
   try_later(stage == "push" ? InFlight::Kind::push : InFlight::Kind::pull, error, milliseconds{0});
 }
 
+bool ClientSync::State::try_storage() {
+  if (store.facts().storage == StoreStatus::Storage::ok) return true;
+  auto tried = store.try_storage();
+  if (tried) return true;
+  storage_failed(push_wanted ? "push" : "pull", tried.error());
+  return false;
+}
+
+void ClientSync::State::withdraw_awaited(const Error& why) {
+  if (auto gone = store.withdraw_awaited(reject(to_string(why.code), why.message)); !gone)
+    log.error("push", gone.error().message);
+}
+
+void ClientSync::State::not_handled(const InFlight& request) {
+  if (request.kind != InFlight::Kind::push) return;
+  if (auto noted = store.note_not_handled(request.push); !noted) log.error("push", noted.error().message);
+}
+
 void ClientSync::State::request_failed(const InFlight& request, Error error, milliseconds at_least) {
   if (request.kind == InFlight::Kind::push) {
     if (auto noted = store.note_push_failure(request.push, error.message); !noted)
       log.error("push", noted.error().message);
   }
+  if (error.code == ErrorCode::unreachable || error.code == ErrorCode::unauthorized) withdraw_awaited(error);
   try_later(request.kind, std::move(error), at_least);
 }
 
@@ -55,7 +94,7 @@ void ClientSync::State::answered(const protocol::HttpResponse& response) {
   if (response.status == 200) return is_push ? push_answered(request, response) : pull_answered(request, response);
   if (response.status == 401) return unauthorized(request, response);
   if (is_push) {
-    if (response.status == 426) return upgrade_required(response);
+    if (response.status == 426) return upgrade_required(request, response);
     if (response.status == 400 || response.status == 413) return split(request, response);
     if (response.status == 403 || response.status == 409) {
       if (auto reply = reply_of_error(request.push, response)) return settle(request, *reply);
@@ -99,6 +138,7 @@ void ClientSync::State::settle(const InFlight& request, const protocol::PushRepl
     return request_failed(request, Error{ErrorCode::busy, "the server does not take this device's mutation ids"});
   }
   went_well();
+  if (has_outcome) set_status([](StoreStatus& now) { now.upgrade_required = false; });
   push_mutations_max = std::min(push_mutations_max * 2, tuning.push_mutations_max);
   push_wanted = push_wanted || settled->send_again;
   // What was handled is confirmed by a pull only (S4).
@@ -133,6 +173,7 @@ void ClientSync::State::pull_answered(const InFlight& request, const protocol::H
 
 void ClientSync::State::unauthorized(const InFlight& request, const protocol::HttpResponse& response) {
   (request.kind == InFlight::Kind::push ? push_wanted : pull_wanted) = true;
+  not_handled(request);
   if (options.has_token && !token_refused) {
     token_refused = true;
     token_fresh = false;
@@ -147,8 +188,10 @@ void ClientSync::State::unauthorized(const InFlight& request, const protocol::Ht
                                                                 : "this store has no token: give it one")});
 }
 
-void ClientSync::State::upgrade_required(const protocol::HttpResponse& response) {
+void ClientSync::State::upgrade_required(const InFlight& request, const protocol::HttpResponse& response) {
   log.warning("push", describe_status(response));
+  not_handled(request);
+  withdraw_awaited(Error{ErrorCode::upgrade_required, kUpgrade});
   // Reading goes on; writes wait for a newer app, or for the user's own try.
   push_paused = true;
   set_status([](StoreStatus& now) {

@@ -137,7 +137,13 @@ struct ClientSync::State {
   void try_later(InFlight::Kind kind, Error error, std::chrono::milliseconds at_least);
   /// The local file cannot be read or written: nothing is lost, and sync goes on when it can be again (S11).
   void storage_failed(std::string_view stage, const Error& error);
+  /// True when the file can be written. Else it waits and tries again.
+  bool try_storage();
   void request_failed(const InFlight& request, Error error, std::chrono::milliseconds at_least = {});
+  /// The server did nothing of the request, for sure.
+  void not_handled(const InFlight& request);
+  /// What nobody can send now, and whose caller waits for that, is taken back.
+  void withdraw_awaited(const Error& why);
 
   // Answers
   void answered(const protocol::HttpResponse& response);
@@ -146,7 +152,7 @@ struct ClientSync::State {
   void settle(const InFlight& request, const protocol::PushReply& reply);
   void pull_answered(const InFlight& request, const protocol::HttpResponse& response);
   void unauthorized(const InFlight& request, const protocol::HttpResponse& response);
-  void upgrade_required(const protocol::HttpResponse& response);
+  void upgrade_required(const InFlight& request, const protocol::HttpResponse& response);
   void split(const InFlight& request, const protocol::HttpResponse& response);
 
   // Timers and the socket
@@ -159,6 +165,8 @@ struct ClientSync::State {
   void on(const Started&);
   void on(const Mutated&);
   void on(const CoverageChanged&);
+  void on(const Awaited&);
+  void on(const StorageChanged&);
   void on(const SyncRequested&);
   void on(const WentOnline&);
   void on(const WentOffline&);

@@ -25,6 +25,7 @@
 #include "protocol/pull.hpp"
 #include "protocol/push.hpp"
 #include "protocol/transport.hpp"
+#include "sqlite/connection.hpp"
 
 namespace nizhal::client::testing {
 
@@ -340,6 +341,23 @@ class Device {
     return string ? *string : "";
   }
 
+  /// As another program writes this file.
+  void write_sql(const std::string& text) {
+    auto connection = sqlite::Connection::open(options_.path, {});
+    ASSERT_TRUE(connection) << connection.error().message;
+    const auto done = (*connection)->execute(text);
+    ASSERT_TRUE(done) << done.error().message;
+  }
+  /// The status counts without counting; it must come to the same.
+  void check_counts() {
+    if (!store_) return;
+    const auto counts = store_->counts();
+    ASSERT_TRUE(counts) << counts.error().message;
+    EXPECT_EQ(std::to_string(counts->pending),
+              sql_text("SELECT count(*) FROM nizhal_outbox WHERE name <> '" + std::string(protocol::kSkip) + "'"));
+    EXPECT_EQ(std::to_string(counts->dead_letters), sql_text("SELECT count(*) FROM nizhal_dead_letter"));
+  }
+
   enum class Reply { arrives, is_lost };
   /// One batch. False when there was nothing to send.
   bool push(FakeServer& server, Reply reply = Reply::arrives, std::size_t mutations_max = 100) {
@@ -409,6 +427,7 @@ struct World : ::testing::Test {
   ManualClock clock{kStart};
   FakeServer server{clock};
   Device device{folder.file("a.db"), clock};
+  void TearDown() override { device.check_counts(); }
 };
 
 }  // namespace nizhal::client::testing

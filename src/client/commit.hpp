@@ -52,6 +52,8 @@ class CommitListener {
   virtual ~CommitListener() = default;
   /// Under the store's lock, on whatever thread committed: only takes it down and returns.
   virtual void committed(std::shared_ptr<const Commit> commit) = 0;
+  /// What the file says when it is written is another than before (FileFacts::storage). As `committed`.
+  virtual void storage_changed() {}
 };
 
 }  // namespace nizhal::client

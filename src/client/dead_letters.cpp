@@ -57,7 +57,9 @@ Result<void> remove(StoreState& state, std::int64_t id) {
   auto statement = state.connection->prepare("DELETE FROM nizhal_dead_letter WHERE id = ?1");
   if (!statement) return tl::unexpected(statement.error());
   statement->bind(1, id);
-  return statement->run();
+  if (auto done = statement->run(); !done) return done;
+  state.tally.removed_dead_letter();
+  return {};
 }
 
 Result<Stored> select_one(StoreState& state, std::int64_t id) {
@@ -67,6 +69,15 @@ Result<Stored> select_one(StoreState& state, std::int64_t id) {
     if (stored.letter.id == id) return std::move(stored);
   }
   return failure(ErrorCode::not_found, fmt::format("there is no dead letter {}; `dead-letters` lists them", id));
+}
+
+/// It goes, and what became of its mutation stays known for a while.
+Result<void> leave(StoreState& state, const DeadLetter& letter) {
+  if (auto noted = outbox::note_settled(
+          state, {Settlement::Kind::refused, letter.client_mutation_id, reject(letter.code, letter.message)});
+      !noted)
+    return noted;
+  return remove(state, letter.id);
 }
 
 bool depends(const std::vector<std::string>& depends_on, std::string_view id) {
@@ -154,6 +165,13 @@ Result<std::vector<DeadLetter>> list(StoreState& state) {
   return letters;
 }
 
+Result<bool> is_there(StoreState& state, std::string_view client_mutation_id) {
+  auto select = state.connection->prepare("SELECT 1 FROM nizhal_dead_letter WHERE client_mutation_id = ?1");
+  if (!select) return tl::unexpected(select.error());
+  select->bind_text(1, client_mutation_id);
+  return select->step();
+}
+
 Result<void> bury(StoreState& state, const outbox::Entry& entry, std::string_view code, std::string_view message,
                   Id id) {
   std::vector<std::string> chain;
@@ -184,19 +202,11 @@ Result<void> bury(StoreState& state, const outbox::Entry& entry, std::string_vie
       .bind_text(11, outbox::depends_on_text(chain));
   if (auto done = insert->run(); !done) return done;
   if (auto forgotten = inverses::forget(state, entry.client_mutation_id); !forgotten) return forgotten;
+  state.tally.added_dead_letter();
+  state.settlements.push_back({Settlement::Kind::refused, entry.client_mutation_id, reject(std::string(code), why)});
   state.log.warning("push", fmt::format("{} {} is a dead letter: {}", entry.name, entry.client_mutation_id, code));
-  if (id == Id::burned || !entry.mutation_id) return outbox::remove(state, entry.ordinal);
-  outbox::Entry skip = entry;
-  skip.name = std::string(protocol::kSkip);
-  skip.args = "{}";
-  skip.args_version = 1;
-  skip.depends_on.clear();
-  skip.dependency_key.clear();
-  skip.awaits_server = false;
-  skip.attempts = 0;
-  skip.last_error.clear();
-  mark::leaves(state, skip.ordinal);
-  return outbox::update(state, skip);
+  if (id == Id::burned || !entry.mutation_id) return outbox::remove(state, entry);
+  return outbox::replace_by_skip(state, entry);
 }
 
 Result<std::uint64_t> bury_dependents(StoreState& state, const std::string& client_mutation_id, Id id) {
@@ -267,10 +277,12 @@ Result<Ticket> retry(StoreState& state, std::int64_t id, std::optional<std::stri
                                 .values = *values,
                                 .args = encode_arguments(*mutator, *values),
                                 .depends_on = std::move(*depends_on),
-                                .id_seed = stored->id_seed});
+                                .id_seed = stored->id_seed,
+                                // Nothing of it is shown before the server said so, and nobody waits for it.
+                                .awaits_server = state.options.mode == SyncMode::server_authoritative});
   if (!ticket) return ticket;
   const std::string& old_id = stored->letter.client_mutation_id;
-  if (auto done = remove(state, id); !done) return tl::unexpected(done.error());
+  if (auto done = leave(state, stored->letter); !done) return tl::unexpected(done.error());
   if (auto done = rename_dependency(state, old_id, ticket->client_mutation_id); !done)
     return tl::unexpected(done.error());
   if (auto done = add_dependency_of_sent(state, old_id, ticket->client_mutation_id); !done)
@@ -280,10 +292,20 @@ Result<Ticket> retry(StoreState& state, std::int64_t id, std::optional<std::stri
   return ticket;
 }
 
+Result<void> take_refusal(StoreState& state, std::string_view client_mutation_id) {
+  auto all = select_all(state);
+  if (!all) return tl::unexpected(all.error());
+  for (const Stored& stored : *all) {
+    if (stored.letter.client_mutation_id != client_mutation_id) continue;
+    if (auto done = discard(state, stored.letter.id); !done) return done;
+  }
+  return {};
+}
+
 Result<void> discard(StoreState& state, std::int64_t id) {
   auto stored = select_one(state, id);
   if (!stored) return tl::unexpected(stored.error());
-  if (auto done = remove(state, id); !done) return done;
+  if (auto done = leave(state, stored->letter); !done) return done;
   // What it was to undo was not undone, so it may be tried again.
   return inverses::move_undo(state, stored->letter.client_mutation_id, "");
 }

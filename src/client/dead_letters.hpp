@@ -12,6 +12,7 @@
 namespace nizhal::client::dead_letters {
 
 [[nodiscard]] Result<std::vector<DeadLetter>> list(StoreState& state);
+[[nodiscard]] Result<bool> is_there(StoreState& state, std::string_view client_mutation_id);
 
 /// Moves a pending entry to the dead letters; its local effects go with it. An entry that was sent and whose id the
 /// server may not have burned is replaced by a skip of the same ids, so that no hole stays (S5).
@@ -26,6 +27,8 @@ enum class Id { burned, replace_by_skip };
 
 /// In the caller's transaction: runs it and puts it into the outbox again, under a new client mutation id.
 [[nodiscard]] Result<Ticket> retry(StoreState& state, std::int64_t id, std::optional<std::string_view> args);
+/// The caller of a server-authoritative mutation was told: the dead letter that another process made of it goes.
+[[nodiscard]] Result<void> take_refusal(StoreState& state, std::string_view client_mutation_id);
 [[nodiscard]] Result<void> discard(StoreState& state, std::int64_t id);
 
 }  // namespace nizhal::client::dead_letters

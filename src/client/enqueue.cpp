@@ -45,10 +45,12 @@ Result<Ticket> enqueue(StoreState& state, const NewMutation& mutation) {
   entry.hlc = stamp->text();
   entry.depends_on = mutation.depends_on;
   entry.dependency_key = std::move(*key);
+  entry.awaits_server = mutation.awaits_server;
+  entry.send_before_ms = mutation.send_before_ms;
   // Before the run: what takes it back is told from what it changes, as queries see it.
   if (auto settled = settle_marks(state); !settled) return tl::unexpected(settled.error());
   if (auto kept = inverses::keep(state, mutator, mutation.values, entry); !kept) return tl::unexpected(kept.error());
-  auto outcome = run_entry(state, entry);
+  auto outcome = run_entry(state, entry, entry.awaits_server ? Effects::only_tried : Effects::kept);
   if (!outcome) return tl::unexpected(outcome.error());
   if (!outcome->is_done()) return failure(ErrorCode::refused, fmt::format("{}: {}", outcome->code, outcome->message));
   if (auto kept = outbox::append(state, entry); !kept) return tl::unexpected(kept.error());

@@ -19,6 +19,8 @@ struct NewMutation {
   std::string args;                          // the same, checked
   std::vector<std::string> depends_on = {};  // resolved
   std::string id_seed = {};                  // empty: a new one
+  bool awaits_server = false;                // server_authoritative: it has no local effects until it was applied
+  std::int64_t send_before_ms = 0;           // see outbox::Entry
 };
 /// In the caller's transaction. Errors: refused (the mutator, its inverse or its dependency key said no; nothing was
 /// enqueued), the storage's.

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/json.hpp"
+#include "client/authoritative.hpp"
 #include "client/dependencies.hpp"
 #include "client/enqueue.hpp"
 #include "client/tuning.hpp"
@@ -225,10 +226,10 @@ Result<Ticket> undo(StoreState& state, std::string_view client_mutation_id, cons
   if (*pending && !(*pending)->outcome_known) after.depends_on.emplace_back(client_mutation_id);
   auto depends_on = dependencies::of_call(state, *mutator, *values, after);
   if (!depends_on) return tl::unexpected(depends_on.error());
-  auto ticket = enqueue(state, {.mutator = mutator,
-                                .values = std::move(*values),
-                                .args = std::move(*args),
-                                .depends_on = std::move(*depends_on)});
+  NewMutation mutation{
+      .mutator = mutator, .values = std::move(*values), .args = std::move(*args), .depends_on = std::move(*depends_on)};
+  authoritative::ask(state, options, mutation);
+  auto ticket = enqueue(state, mutation);
   if (!ticket) return ticket;
   if (auto noted = run_with(state, "UPDATE nizhal_inverse SET undone_by = ?2 WHERE client_mutation_id = ?1",
                             client_mutation_id, ticket->client_mutation_id);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "client/applier.hpp"
+#include "client/authoritative.hpp"
 #include "client/dead_letters.hpp"
 #include "client/identity.hpp"
 #include "client/inverses.hpp"
@@ -12,6 +13,7 @@
 #include "client/pusher.hpp"
 #include "client/rebase.hpp"
 #include "client/sql_reader.hpp"
+#include "client/standing.hpp"
 #include "client/store_schema.hpp"
 #include "client/store_state.hpp"
 #include "client/subscriptions.hpp"
@@ -79,6 +81,19 @@ Result<void> settle_identity(StoreState& state) {
   return open_file(state);
 }
 
+/// server_authoritative: its caller is taken to wait until it is withdrawn or told.
+Result<Ticket> with_waiter(StoreState& state, Result<Ticket> ticket, const MutateOptions& options) {
+  if (ticket && authoritative::is_asked(state, options)) state.awaited.insert(ticket->client_mutation_id);
+  return ticket;
+}
+
+/// A failure to read is the file's doing as much as one to write.
+template <class T>
+Result<T> noted(StoreState& state, Result<T> result) {
+  if (!result) state.note_failure(result.error());
+  return result;
+}
+
 }  // namespace
 
 LocalStore::LocalStore(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -102,6 +117,8 @@ Result<std::unique_ptr<LocalStore>> LocalStore::open(LocalStoreOptions options, 
     return identity::remember(*state);
   });
   if (!prepared) return tl::unexpected(prepared.error());
+  if (auto counted = state->count(); !counted) return tl::unexpected(counted.error());
+  state->refresh_facts();
   return std::unique_ptr<LocalStore>(new LocalStore(std::move(state)));
 }
 
@@ -122,15 +139,18 @@ std::string LocalStore::client_id() const {
   return state_->meta->get(meta_key::kClientId);
 }
 
+SyncMode LocalStore::mode() const { return state_->options.mode; }
+
 Result<Ticket> LocalStore::mutate(std::string_view name, const MutatorDef::Values& values,
                                   const MutateOptions& options) {
   const std::lock_guard lock(state_->mutex);
-  return client::mutate(*state_, name, values, options);
+  return with_waiter(*state_, client::mutate(*state_, name, values, options), options);
 }
 
 Result<Ticket> LocalStore::undo(std::string_view client_mutation_id, const MutateOptions& options) {
   const std::lock_guard lock(state_->mutex);
-  return in_transaction(*state_, [&] { return inverses::undo(*state_, client_mutation_id, options); });
+  return with_waiter(
+      *state_, in_transaction(*state_, [&] { return inverses::undo(*state_, client_mutation_id, options); }), options);
 }
 
 Result<std::vector<Row>> LocalStore::query(const QuerySpec& query) {
@@ -183,15 +203,75 @@ Result<void> LocalStore::discard(std::int64_t dead_letter) {
 
 Result<LocalStore::Counts> LocalStore::counts() {
   const std::lock_guard lock(state_->mutex);
-  auto pending = state_->connection->query_integer(
-      fmt::format("SELECT count(*) FROM nizhal_outbox WHERE name <> '{}'", protocol::kSkip));
-  if (!pending) return tl::unexpected(pending.error());
-  auto dead = state_->connection->query_integer("SELECT count(*) FROM nizhal_dead_letter");
-  if (!dead) return tl::unexpected(dead.error());
-  Counts counts;
-  counts.pending = static_cast<std::uint64_t>(pending->value_or(0));
-  counts.dead_letters = static_cast<std::uint64_t>(dead->value_or(0));
-  return counts;
+  if (auto counted = state_->count(); !counted) return tl::unexpected(counted.error());
+  return Counts{state_->tally.pending(), state_->tally.dead_letters()};
+}
+
+FileFacts LocalStore::facts() {
+  std::unique_lock lock(state_->mutex, std::defer_lock);
+  bool is_current = false;
+  {
+    const std::lock_guard facts_lock(state_->facts_mutex);
+    is_current = state_->are_counts_current;
+  }
+  // What is current is told even while a transaction runs; only what another process did must be looked up.
+  if (!is_current) {
+    lock.lock();
+  } else if (!lock.try_lock()) {
+    const std::lock_guard facts_lock(state_->facts_mutex);
+    return state_->facts;
+  }
+  if (auto counted = state_->count(); !counted) state_->log.error("storage", counted.error().message);
+  state_->refresh_facts();
+  const std::lock_guard facts_lock(state_->facts_mutex);
+  return state_->facts;
+}
+
+Result<Standing> LocalStore::standing(std::string_view client_mutation_id) {
+  const std::lock_guard lock(state_->mutex);
+  return standing_of(*state_, client_mutation_id);
+}
+
+Result<bool> LocalStore::withdraw(std::string_view client_mutation_id, const Outcome& why) {
+  const std::lock_guard lock(state_->mutex);
+  if (const auto it = state_->awaited.find(client_mutation_id); it != state_->awaited.end()) state_->awaited.erase(it);
+  return in_transaction(*state_, [&]() -> Result<bool> {
+    auto entry = outbox::find(*state_, client_mutation_id);
+    if (!entry) return tl::unexpected(entry.error());
+    if (!*entry || (*entry)->is_skip()) return false;
+    return authoritative::withdraw(*state_, **entry, why);
+  });
+}
+
+Result<std::uint64_t> LocalStore::withdraw_awaited(const Outcome& why) {
+  const std::lock_guard lock(state_->mutex);
+  if (state_->awaited.empty()) return 0;
+  return in_transaction(*state_, [&]() -> Result<std::uint64_t> {
+    std::uint64_t gone = 0;
+    for (const std::string& id : state_->awaited) {
+      auto entry = outbox::find(*state_, id);
+      if (!entry) return tl::unexpected(entry.error());
+      if (!*entry || (*entry)->is_skip()) continue;
+      auto withdrawn = authoritative::withdraw(*state_, **entry, why);
+      if (!withdrawn) return tl::unexpected(withdrawn.error());
+      gone += *withdrawn ? 1 : 0;
+    }
+    return gone;
+  });
+}
+
+Result<void> LocalStore::take_ending(std::string_view client_mutation_id) {
+  const std::lock_guard lock(state_->mutex);
+  if (const auto it = state_->awaited.find(client_mutation_id); it != state_->awaited.end()) state_->awaited.erase(it);
+  auto is_there = dead_letters::is_there(*state_, client_mutation_id);
+  if (!is_there) return tl::unexpected(is_there.error());
+  if (!*is_there) return {};
+  return in_transaction(*state_, [&] { return dead_letters::take_refusal(*state_, client_mutation_id); });
+}
+
+Result<void> LocalStore::try_storage() {
+  const std::lock_guard lock(state_->mutex);
+  return in_transaction(*state_, [&] { return state_->meta->set(meta_key::kStorageTried, to_iso8601(state_->now())); });
 }
 
 std::optional<Timestamp> LocalStore::last_synced() {
@@ -264,14 +344,19 @@ LocalStore::HolderStatus LocalStore::holder_status() {
 
 Result<protocol::PushRequest> LocalStore::next_push(std::size_t mutations_max, std::size_t body_bytes_max) {
   const std::lock_guard lock(state_->mutex);
-  return pusher::next_push(*state_, mutations_max, body_bytes_max);
+  return noted(*state_, pusher::next_push(*state_, mutations_max, body_bytes_max));
 }
 
 Result<LocalStore::PushSettled> LocalStore::settle_push(const protocol::PushRequest& sent,
                                                         const protocol::PushReply& reply) {
   const std::lock_guard lock(state_->mutex);
   if (auto noticed = state_->notice_others(); !noticed) return tl::unexpected(noticed.error());
-  return pusher::settle(*state_, sent, reply);
+  return noted(*state_, pusher::settle(*state_, sent, reply));
+}
+
+Result<void> LocalStore::note_not_handled(const protocol::PushRequest& sent) {
+  const std::lock_guard lock(state_->mutex);
+  return authoritative::note_not_handled(*state_, sent);
 }
 
 Result<void> LocalStore::note_push_failure(const protocol::PushRequest& sent, std::string_view reason) {
@@ -288,9 +373,10 @@ Result<void> LocalStore::dead_letter(std::string_view client_mutation_id, std::s
 Result<protocol::PullRequest> LocalStore::next_pull(std::size_t limit) {
   const std::lock_guard lock(state_->mutex);
   if (auto noticed = state_->notice_others(); !noticed) return tl::unexpected(noticed.error());
-  auto request = puller::next_pull(*state_, limit);
+  auto request = noted(*state_, puller::next_pull(*state_, limit));
   if (!request) return request;
-  if (auto chosen = subscriptions::choose(*state_, *request); !chosen) return tl::unexpected(chosen.error());
+  if (auto chosen = subscriptions::choose(*state_, *request); !chosen)
+    return noted(*state_, Result<protocol::PullRequest>(tl::unexpected(chosen.error())));
   return request;
 }
 
@@ -298,9 +384,10 @@ Result<LocalStore::PullApplied> LocalStore::apply_page(const protocol::PullReque
                                                        const protocol::PullPage& page) {
   const std::lock_guard lock(state_->mutex);
   if (auto noticed = state_->notice_others(); !noticed) return tl::unexpected(noticed.error());
-  auto applied = applier::apply_page(*state_, sent, page);
+  auto applied = noted(*state_, applier::apply_page(*state_, sent, page));
+  state_->refresh_facts();  // an idle pull moves what it synced without a transaction
   if (!applied || !applied->complete) return applied;
-  if (auto noted = subscriptions::note_complete(*state_, sent); !noted) return tl::unexpected(noted.error());
+  if (auto held = subscriptions::note_complete(*state_, sent); !held) return tl::unexpected(held.error());
   return applied;
 }
 

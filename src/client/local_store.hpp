@@ -20,6 +20,7 @@
 #include "base/environment.hpp"
 #include "base/ids.hpp"
 #include "base/log.hpp"
+#include "client/file_facts.hpp"
 #include "client/store_locks.hpp"
 #include "domain/compiled_domain.hpp"
 #include "protocol/pull.hpp"
@@ -37,9 +38,17 @@ struct LocalStoreOptions {
   bool has_target = false;  // it syncs with the app's own backend: there is where rows can come from again
   Coverage coverage = Coverage::everything;
   std::shared_ptr<StoreLocks> locks = {};  // nothing: no other handle can have the file open
+  SyncMode mode = SyncMode::local_first;   // of mutations that do not say another
 };
 
 class CommitListener;
+
+/// How far a mutation has come; nothing: this file knows nothing of it.
+struct Standing {
+  std::optional<Tier> tier;
+  Outcome outcome;          // from on_server on
+  bool is_dropped = false;  // withdrawn: the server knows nothing of it
+};
 
 class LocalStore {
  public:
@@ -50,6 +59,7 @@ class LocalStore {
   Actor actor() const;
   std::string server() const;
   std::string client_id() const;
+  SyncMode mode() const;
 
   // The app's side
   Result<Ticket> mutate(std::string_view name, const MutatorDef::Values& values, const MutateOptions& options);
@@ -65,6 +75,19 @@ class LocalStore {
     std::uint64_t pending = 0, dead_letters = 0;
   };
   Result<Counts> counts();
+  /// What the status tells of the file, as of the last commit. Waits for no transaction, unless another process wrote.
+  FileFacts facts();
+  /// What became of a mutation.
+  Result<Standing> standing(std::string_view client_mutation_id);
+  /// Its caller waited for the server and does no longer: its time is up, or the machine is offline. True when it is
+  /// gone: it was never sent. False: it stays until the server says what became of it.
+  Result<bool> withdraw(std::string_view client_mutation_id, const Outcome& why);
+  /// The same for all that were never sent and whose caller waits here. Returns how many are gone.
+  Result<std::uint64_t> withdraw_awaited(const Outcome& why);
+  /// Its caller was told what became of it and waits no longer: a refusal need not be told again by a dead letter.
+  Result<void> take_ending(std::string_view client_mutation_id);
+  /// Writes something small, to see whether the file can be written again (S11).
+  Result<void> try_storage();
   std::optional<Timestamp> last_synced();
   std::int64_t clock_offset_ms();
 
@@ -110,6 +133,8 @@ class LocalStore {
   Result<PushSettled> settle_push(const protocol::PushRequest& sent, const protocol::PushReply& reply);
   /// A batch that got no usable reply: counts the attempt, keeps every write.
   Result<void> note_push_failure(const protocol::PushRequest& sent, std::string_view reason);
+  /// A batch that the server did nothing of, for sure: what of it is waited for can still be withdrawn.
+  Result<void> note_not_handled(const protocol::PushRequest& sent);
   /// A single mutation that the server cannot take at all (400, 413): a dead letter.
   Result<void> dead_letter(std::string_view client_mutation_id, std::string_view code, std::string_view message);
 

@@ -41,6 +41,7 @@ inline constexpr std::string_view kConfirmedClientId = "last_confirmed_client_mu
 inline constexpr std::string_view kLastHlc = "last_hlc";
 inline constexpr std::string_view kClockOffset = "clock_offset_ms";
 inline constexpr std::string_view kServerTime = "last_server_time";
+inline constexpr std::string_view kStorageTried = "storage_tried";  // when a failing file was last tried (S11)
 inline constexpr std::string_view kLastSynced = "last_synced";
 inline constexpr std::string_view kSyncAsked = "sync_asked";  // number of the latest request
 inline constexpr std::string_view kHolder = "holder";  // JSON: how the handle that syncs stands, see sync_requests.cpp

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "client/authoritative.hpp"
 #include "client/dependencies.hpp"
 #include "client/enqueue.hpp"
 
@@ -19,8 +20,10 @@ Result<Ticket> mutate(StoreState& state, std::string_view name, const MutatorDef
   return in_transaction(state, [&]() -> Result<Ticket> {
     auto depends_on = dependencies::of_call(state, *mutator, values, options);
     if (!depends_on) return tl::unexpected(depends_on.error());
-    return enqueue(
-        state, {.mutator = mutator, .values = values, .args = std::move(*args), .depends_on = std::move(*depends_on)});
+    NewMutation mutation{
+        .mutator = mutator, .values = values, .args = std::move(*args), .depends_on = std::move(*depends_on)};
+    authoritative::ask(state, options, mutation);
+    return enqueue(state, mutation);
   });
 }
 

@@ -4,13 +4,14 @@
 
 #include "base/json.hpp"
 #include "client/rebase.hpp"
+#include "client/tuning.hpp"
 
 namespace nizhal::client::outbox {
 namespace {
 
 constexpr std::string_view kColumns =
     "ordinal, mutation_id, client_mutation_id, id_seed, name, args_version, args, hlc, depends_on, attempts, covered, "
-    "outcome_known, last_error, dependency_key, awaits_server";
+    "outcome_known, last_error, dependency_key, awaits_server, send_before";
 
 Entry read_entry(const sqlite::Statement& row) {
   Entry entry;
@@ -29,6 +30,7 @@ Entry read_entry(const sqlite::Statement& row) {
   entry.last_error = std::string(row.text(12));
   entry.dependency_key = std::string(row.text(13));
   entry.awaits_server = row.integer(14) != 0;
+  entry.send_before_ms = row.integer(15);
   return entry;
 }
 
@@ -36,6 +38,14 @@ const std::string& is_effective() {
   static const std::string kCondition =
       fmt::format("covered = 0 AND awaits_server = 0 AND name <> '{}'", protocol::kSkip);
   return kCondition;
+}
+
+Result<void> prune_settled(StoreState& state) {
+  auto prune = state.connection->prepare(
+      "DELETE FROM nizhal_settled WHERE ordinal <= (SELECT max(ordinal) FROM nizhal_settled) - ?1");
+  if (!prune) return tl::unexpected(prune.error());
+  prune->bind(1, kSettledMax);
+  return prune->run();
 }
 
 Result<bool> exists(StoreState& state, std::string_view condition) {
@@ -68,6 +78,7 @@ std::vector<std::string> parse_depends_on(std::string_view text) {
 Result<std::vector<Entry>> list(StoreState& state, Which which, std::optional<std::size_t> limit) {
   const std::string_view condition = which == Which::all         ? "1"
                                      : which == Which::unsettled ? "outcome_known = 0"
+                                     : which == Which::awaiting  ? "awaits_server <> 0"
                                                                  : std::string_view(is_effective());
   auto select = state.connection->prepare(
       fmt::format("SELECT {} FROM nizhal_outbox WHERE {} ORDER BY ordinal LIMIT ?1", kColumns, condition));
@@ -113,7 +124,8 @@ Result<std::int64_t> next_ordinal(StoreState& state) {
 Result<void> append(StoreState& state, const Entry& entry) {
   auto insert = state.connection->prepare(
       "INSERT INTO nizhal_outbox(ordinal, client_mutation_id, id_seed, name, args_version, args, hlc, depends_on, "
-      "enqueued_at, dependency_key, awaits_server) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
+      "enqueued_at, dependency_key, awaits_server, send_before) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, "
+      "?12)");
   if (!insert) return tl::unexpected(insert.error());
   insert->bind(1, entry.ordinal)
       .bind_text(2, entry.client_mutation_id)
@@ -125,15 +137,18 @@ Result<void> append(StoreState& state, const Entry& entry) {
       .bind_text(8, depends_on_text(entry.depends_on))
       .bind_text(9, to_iso8601(state.now()))
       .bind_text(10, entry.dependency_key)
-      .bind(11, std::int64_t{entry.awaits_server});
-  return insert->run();
+      .bind(11, std::int64_t{entry.awaits_server})
+      .bind(12, entry.send_before_ms);
+  if (auto done = insert->run(); !done) return done;
+  if (!entry.is_skip()) state.tally.added_pending();
+  return {};
 }
 
 Result<void> update(StoreState& state, const Entry& entry) {
   auto statement = state.connection->prepare(
       "UPDATE nizhal_outbox SET mutation_id = ?2, id_seed = ?3, name = ?4, args_version = ?5, args = ?6, hlc = ?7, "
       "depends_on = ?8, attempts = ?9, covered = ?10, outcome_known = ?11, last_error = ?12, dependency_key = ?13, "
-      "awaits_server = ?14 WHERE ordinal = ?1");
+      "awaits_server = ?14, send_before = ?15 WHERE ordinal = ?1");
   if (!statement) return tl::unexpected(statement.error());
   statement->bind(1, entry.ordinal);
   if (entry.mutation_id) {
@@ -152,16 +167,85 @@ Result<void> update(StoreState& state, const Entry& entry) {
       .bind(11, std::int64_t{entry.outcome_known})
       .bind_text(12, entry.last_error)
       .bind_text(13, entry.dependency_key)
-      .bind(14, std::int64_t{entry.awaits_server});
+      .bind(14, std::int64_t{entry.awaits_server})
+      .bind(15, entry.send_before_ms);
   return statement->run();
 }
 
-Result<void> remove(StoreState& state, std::int64_t ordinal) {
+Result<void> remove(StoreState& state, const Entry& entry) {
   auto statement = state.connection->prepare("DELETE FROM nizhal_outbox WHERE ordinal = ?1");
   if (!statement) return tl::unexpected(statement.error());
-  statement->bind(1, ordinal);
-  mark::leaves(state, ordinal);
-  return statement->run();
+  statement->bind(1, entry.ordinal);
+  mark::leaves(state, entry.ordinal);
+  if (auto done = statement->run(); !done) return done;
+  if (!entry.is_skip()) state.tally.removed_pending();
+  return {};
+}
+
+Result<void> replace_by_skip(StoreState& state, const Entry& entry) {
+  Entry skip = entry;
+  skip.name = std::string(protocol::kSkip);
+  skip.args = "{}";
+  skip.args_version = 1;
+  skip.depends_on.clear();
+  skip.dependency_key.clear();
+  skip.attempts = 0;
+  skip.last_error.clear();
+  skip.awaits_server = false;
+  skip.send_before_ms = 0;
+  mark::leaves(state, skip.ordinal);
+  if (auto done = update(state, skip); !done) return done;
+  if (!entry.is_skip()) state.tally.removed_pending();
+  return {};
+}
+
+Result<void> confirm(StoreState& state, const Entry& entry) {
+  if (!entry.is_skip()) {
+    const Settlement& settlement =
+        state.settlements.emplace_back(Settlement{Settlement::Kind::confirmed, entry.client_mutation_id, done()});
+    if (auto noted = note_settled(state, settlement); !noted) return noted;
+  }
+  return remove(state, entry);
+}
+
+Result<void> confirm_covered(StoreState& state) {
+  const std::string whose = fmt::format("covered = 1 AND outcome_known = 1 AND name <> '{}'", protocol::kSkip);
+  std::size_t confirmed = 0;
+  {
+    auto select = state.connection->prepare(
+        fmt::format("SELECT client_mutation_id FROM nizhal_outbox WHERE {} ORDER BY ordinal", whose));
+    if (!select) return tl::unexpected(select.error());
+    while (true) {
+      auto row = select->step();
+      if (!row) return tl::unexpected(row.error());
+      if (!*row) break;
+      state.settlements.push_back({Settlement::Kind::confirmed, std::string(select->text(0)), done()});
+      ++confirmed;
+    }
+  }
+  if (confirmed > 0) {
+    if (auto noted = state.connection->execute(
+            fmt::format("INSERT INTO nizhal_settled(client_mutation_id) SELECT client_mutation_id FROM nizhal_outbox "
+                        "WHERE {} ORDER BY ordinal",
+                        whose));
+        !noted)
+      return noted;
+    if (auto pruned = prune_settled(state); !pruned) return pruned;
+    state.tally.removed_pending(confirmed);
+  }
+  return state.connection->execute("DELETE FROM nizhal_outbox WHERE covered = 1 AND outcome_known = 1");
+}
+
+Result<void> note_settled(StoreState& state, const Settlement& settlement) {
+  auto insert = state.connection->prepare(
+      "INSERT INTO nizhal_settled(client_mutation_id, code, message, dropped) VALUES(?1, ?2, ?3, ?4)");
+  if (!insert) return tl::unexpected(insert.error());
+  insert->bind_text(1, settlement.client_mutation_id)
+      .bind_text(2, settlement.outcome.code)
+      .bind_text(3, settlement.outcome.message)
+      .bind(4, std::int64_t{settlement.kind == Settlement::Kind::dropped});
+  if (auto noted = insert->run(); !noted) return noted;
+  return prune_settled(state);
 }
 
 Result<bool> has_unsettled(StoreState& state) { return exists(state, "outcome_known = 0"); }

@@ -29,6 +29,8 @@ struct Entry {
   std::string last_error;
   std::string dependency_key;  // by which later mutations may depend on it; empty: it has no name
   bool awaits_server = false;  // server_authoritative and not applied yet: it has no local effects
+  /// Never sent for the first time after this, by the device's own clock, milliseconds; 0: whenever it can be.
+  std::int64_t send_before_ms = 0;
 
   /// Burns its mutation id and has no effects.
   bool is_skip() const { return name == protocol::kSkip; }
@@ -38,6 +40,7 @@ enum class Which {
   all,
   unsettled,  // outcome not known: to be sent (again)
   effective,  // with local effects: not covered, not a skip, not waiting for the server's word
+  awaiting,   // server-authoritative, not applied yet
 };
 /// In order.
 [[nodiscard]] Result<std::vector<Entry>> list(StoreState& state, Which which, std::optional<std::size_t> limit = {});
@@ -50,7 +53,15 @@ enum class Which {
 /// Writes everything but ordinal and client mutation id.
 [[nodiscard]] Result<void> update(StoreState& state, const Entry& entry);
 /// Its local effects go with it.
-[[nodiscard]] Result<void> remove(StoreState& state, std::int64_t ordinal);
+[[nodiscard]] Result<void> remove(StoreState& state, const Entry& entry);
+/// Its mutation id was given and is to be burned without effect.
+[[nodiscard]] Result<void> replace_by_skip(StoreState& state, const Entry& entry);
+/// It is covered and its outcome is known: it leaves, and those who follow it are told (S4).
+[[nodiscard]] Result<void> confirm(StoreState& state, const Entry& entry);
+/// All of which that is so.
+[[nodiscard]] Result<void> confirm_covered(StoreState& state);
+/// Keeps what became of one that leaves: of the newest kSettledMax it can be told later.
+[[nodiscard]] Result<void> note_settled(StoreState& state, const Settlement& settlement);
 /// Something is to be sent.
 [[nodiscard]] Result<bool> has_unsettled(StoreState& state);
 /// A pull covered something whose outcome is unknown (S4).

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/json.hpp"
+#include "client/authoritative.hpp"
 #include "client/clock_correction.hpp"
 #include "client/dead_letters.hpp"
 #include "client/outbox.hpp"
@@ -108,7 +109,7 @@ class Settlement {
 
   /// The outcome is known; the entry leaves now if a pull covered it, else with the pull that does (S4).
   Result<void> outcome_known(Entry& entry) {
-    if (entry.covered) return outbox::remove(state_, entry.ordinal);
+    if (entry.covered) return outbox::confirm(state_, entry);
     entry.outcome_known = true;
     entry.last_error.clear();
     return outbox::update(state_, entry);
@@ -123,9 +124,14 @@ class Settlement {
       return outcome_known(entry);
     }
     ++settled_.applied;
+    Outcome outcome = done();
+    outcome.server_id = result.server_id;
+    state_.settlements.push_back({client::Settlement::Kind::applied, entry.client_mutation_id, std::move(outcome)});
     if (result.server_id) {
       if (auto mapped = map_id(entry, *result.server_id); !mapped) return mapped;
     }
+    // From now on it is one like the others: it runs here with those that are run again.
+    if (std::exchange(entry.awaits_server, false)) mark::changed(state_, entry.ordinal);
     return outcome_known(entry);
   }
 
@@ -133,7 +139,10 @@ class Settlement {
     if (entry.is_skip()) return outcome_known(entry);
     const std::string code = result.code.empty() ? "rejected" : result.code;
     const std::string message = result.error.empty() ? "the server refused it" : result.error;
-    if (auto done = dead_letters::bury(state_, entry, code, message, dead_letters::Id::burned); !done) return done;
+    auto gone = entry.awaits_server && state_.awaited.contains(entry.client_mutation_id)
+                    ? authoritative::hand_over_refusal(state_, entry, reject(code, message))
+                    : dead_letters::bury(state_, entry, code, message, dead_letters::Id::burned);
+    if (!gone) return gone;
     auto dependents = dead_letters::bury_dependents(state_, entry.client_mutation_id, dead_letters::Id::burned);
     if (!dependents) return tl::unexpected(dependents.error());
     settled_.rejected += 1 + *dependents;
@@ -231,6 +240,7 @@ Result<protocol::PushRequest> next_push(StoreState& state, std::size_t mutations
   return in_transaction(state, [&]() -> Result<protocol::PushRequest> {
     protocol::PushRequest request;
     request.results = true;
+    if (auto withdrawn = authoritative::withdraw_overdue(state); !withdrawn) return tl::unexpected(withdrawn.error());
     auto entries = outbox::list(state, outbox::Which::unsettled, mutations_max);
     if (!entries) return tl::unexpected(entries.error());
     std::size_t bytes = 0;

@@ -27,7 +27,9 @@ CREATE TABLE IF NOT EXISTS nizhal_outbox(
   outcome_known INTEGER NOT NULL DEFAULT 0,
   last_error TEXT NOT NULL DEFAULT '',
   dependency_key TEXT NOT NULL DEFAULT '',
-  awaits_server INTEGER NOT NULL DEFAULT 0);
+  awaits_server INTEGER NOT NULL DEFAULT 0,
+  send_before INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX IF NOT EXISTS nizhal_outbox_awaiting ON nizhal_outbox(ordinal) WHERE awaits_server <> 0;
 CREATE TABLE IF NOT EXISTS nizhal_undo(
   ordinal INTEGER NOT NULL, table_name TEXT NOT NULL, key TEXT NOT NULL, before TEXT,
   PRIMARY KEY(ordinal, table_name, key)) WITHOUT ROWID;
@@ -57,6 +59,9 @@ CREATE TABLE IF NOT EXISTS nizhal_inverse(
   undone_by TEXT NOT NULL DEFAULT '');
 CREATE INDEX IF NOT EXISTS nizhal_outbox_key ON nizhal_outbox(dependency_key) WHERE dependency_key <> '';
 CREATE INDEX IF NOT EXISTS nizhal_outbox_dependent ON nizhal_outbox(ordinal) WHERE depends_on <> '[]';
+CREATE TABLE IF NOT EXISTS nizhal_settled(
+  ordinal INTEGER PRIMARY KEY NOT NULL, client_mutation_id TEXT NOT NULL, code TEXT NOT NULL DEFAULT '',
+  message TEXT NOT NULL DEFAULT '', dropped INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS nizhal_subscription(
   rule TEXT NOT NULL, parameters TEXT NOT NULL, until TEXT, PRIMARY KEY(rule, parameters)) WITHOUT ROWID;
 )";
@@ -64,6 +69,7 @@ CREATE TABLE IF NOT EXISTS nizhal_subscription(
 constexpr const char* kFromFormat1 = R"(
 ALTER TABLE nizhal_outbox ADD COLUMN dependency_key TEXT NOT NULL DEFAULT '';
 ALTER TABLE nizhal_outbox ADD COLUMN awaits_server INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE nizhal_outbox ADD COLUMN send_before INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE nizhal_dead_letter ADD COLUMN dependency_key TEXT NOT NULL DEFAULT '';
 ALTER TABLE nizhal_dead_letter ADD COLUMN chain TEXT NOT NULL DEFAULT '[]';
 )";

@@ -9,6 +9,7 @@
 //   nizhal_dead_letter  refused mutations with their reason
 //   nizhal_id_map       ids of this device that the server replaced (S7)
 //   nizhal_inverse      the call that takes a mutation back, of the newest ones; undone_by: the mutation that did
+//   nizhal_settled      what became of the newest mutations that left the outbox: a code when it was a refusal
 //   nizhal_subscription buckets that the app asked for
 #pragma once
 
@@ -24,7 +25,8 @@ namespace nizhal::client {
 
 // History of the control tables' format:
 // 1  first
-// 2  dependency keys, writes that wait for the server, the chain of a dead letter, inverses, subscriptions
+// 2  dependency keys, writes that wait for the server, the chain of a dead letter, inverses, subscriptions, what became
+//    of the newest mutations
 inline constexpr std::int64_t kStoreFormat = 2;
 
 /// Refuses a file that belongs to something else than a device: nothing of it has been written yet.

@@ -1,5 +1,8 @@
 #include "client/store_state.hpp"
 
+#include <fmt/format.h>
+#include <sqlite3.h>
+
 #include "base/json.hpp"
 #include "client/rebase.hpp"
 
@@ -46,7 +49,59 @@ Result<std::shared_ptr<const Commit>> LocalStore::State::finish_commit() {
 
 void LocalStore::State::publish(std::shared_ptr<const Commit> commit) {
   commits = commit->number;
+  tally.committed();
+  refresh_facts();
   for (CommitListener* listener : listeners) listener->committed(commit);
+}
+
+Result<void> LocalStore::State::count() {
+  auto version = connection->query_integer("PRAGMA data_version");
+  if (!version) return tl::unexpected(version.error());
+  if (tally.is_known() && counted_version == version->value_or(0)) return {};
+  auto pending =
+      connection->query_integer(fmt::format("SELECT count(*) FROM nizhal_outbox WHERE name <> '{}'", protocol::kSkip));
+  if (!pending) return tl::unexpected(pending.error());
+  auto dead = connection->query_integer("SELECT count(*) FROM nizhal_dead_letter");
+  if (!dead) return tl::unexpected(dead.error());
+  tally.counted(pending->value_or(0), dead->value_or(0));
+  counted_version = version->value_or(0);
+  return {};
+}
+
+void LocalStore::State::refresh_facts() {
+  const std::lock_guard lock(facts_mutex);
+  facts.actor = actor;
+  facts.client_id = meta->get(meta_key::kClientId);
+  facts.last_synced = parse_iso8601(meta->get(meta_key::kLastSynced));
+  facts.clock_offset_ms = meta->integer(meta_key::kClockOffset);
+  facts.pending = tally.pending();
+  facts.dead_letters = tally.dead_letters();
+  are_counts_current = tally.is_known();
+}
+
+void LocalStore::State::note_begin() { writes_before = sqlite3_total_changes64(connection->handle()); }
+
+void LocalStore::State::note_success() {
+  // One that wrote nothing says nothing of the file.
+  if (sqlite3_total_changes64(connection->handle()) == writes_before) return;
+  {
+    const std::lock_guard lock(facts_mutex);
+    if (std::exchange(facts.storage, StoreStatus::Storage::ok) == StoreStatus::Storage::ok) return;
+    facts.storage_error.clear();
+  }
+  for (CommitListener* listener : listeners) listener->storage_changed();
+}
+
+void LocalStore::State::note_failure(const Error& error) {
+  const auto storage = storage_of(error.code);
+  if (!storage) return;
+  {
+    const std::lock_guard lock(facts_mutex);
+    if (facts.storage == *storage && facts.storage_error == error.message) return;
+    facts.storage = *storage;
+    facts.storage_error = error.message;
+  }
+  for (CommitListener* listener : listeners) listener->storage_changed();
 }
 
 Result<void> LocalStore::State::notice_others() {
@@ -55,6 +110,7 @@ Result<void> LocalStore::State::notice_others() {
   const std::int64_t now = version->value_or(0);
   if (data_version == now) return {};
   footprints.forget();
+  tally.forget();
   changes.note_others();
   if (auto loaded = meta->load(); !loaded) return loaded;
   data_version = now;  // only now: what could not be read must be looked at again

@@ -11,6 +11,7 @@
 
 #include "client/change_recorder.hpp"
 #include "client/commit.hpp"
+#include "client/file_facts.hpp"
 #include "client/footprints.hpp"
 #include "client/local_store.hpp"
 #include "client/meta.hpp"
@@ -61,6 +62,14 @@ struct LocalStore::State {
   std::vector<Settlement> settlements;  // of the open transaction
   std::uint64_t commits = 0;            // of this handle
   std::vector<CommitListener*> listeners;
+  Tally tally;
+  std::int64_t counted_version = -1;           // data_version that `tally` was counted at
+  std::set<std::string, std::less<>> awaited;  // client mutation ids whose caller waits for the server, in this process
+  std::int64_t writes_before = 0;              // the connection's changed rows when the open transaction began
+
+  mutable std::mutex facts_mutex;  // guards the next; taken last
+  FileFacts facts;
+  bool are_counts_current = false;  // of `facts`
 
   std::mutex reader_mutex;                     // guards the next; never taken together with `mutex`
   std::unique_ptr<sqlite::Connection> reader;  // read-only, for plain SQL; opened at first use
@@ -76,6 +85,14 @@ struct LocalStore::State {
   Result<std::shared_ptr<const Commit>> finish_commit();
   /// After it.
   void publish(std::shared_ptr<const Commit> commit);
+  /// Counts what is pending and dead if that is not known. Outside a transaction.
+  Result<void> count();
+  /// What the status tells of the file is as the file is now.
+  void refresh_facts();
+  void note_begin();
+  void note_success();
+  /// Something failed: if it was the file's doing, the status says so until the next write goes well (S11).
+  void note_failure(const Error& error);
   /// What another handle wrote since the last look replaces what is cached. The next commit tells the listeners.
   /// Inside a write transaction what it read stays true to its end; outside of one, others may write at once again.
   Result<void> notice_others();
@@ -87,8 +104,12 @@ template <class Work>
 auto in_transaction(StoreState& state, Work work) -> decltype(work()) {
   using Answer = decltype(work());
   auto transaction = sqlite::Transaction::begin(*state.connection, sqlite::Transaction::Mode::immediate);
-  if (!transaction) return Answer(tl::unexpected(transaction.error()));
+  if (!transaction) {
+    state.note_failure(transaction.error());
+    return Answer(tl::unexpected(transaction.error()));
+  }
   std::optional<sqlite::Transaction> open(std::move(*transaction));
+  state.note_begin();
   state.meta->begin();
   auto noticed = state.notice_others();
   state.footprints.begin();
@@ -109,6 +130,7 @@ auto in_transaction(StoreState& state, Work work) -> decltype(work()) {
   open.reset();
   if (answer) {
     state.last_write_us = state.clock.monotonic().count();
+    state.note_success();
     state.publish(std::move(commit));
     return answer;
   }
@@ -120,6 +142,8 @@ auto in_transaction(StoreState& state, Work work) -> decltype(work()) {
   if (state.footprints.is_changed()) state.footprints.forget();
   state.meta->roll_back();
   state.load_from_meta();
+  state.tally.rolled_back();
+  state.note_failure(answer.error());
   return answer;
 }
 

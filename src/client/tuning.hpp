@@ -42,6 +42,9 @@ inline constexpr std::size_t kMetRowsMax = 20'000;
 inline constexpr std::size_t kQueuedCommitsMax = 4'096;
 /// Inverses of the newest mutations that are kept for Store::undo.
 inline constexpr std::int64_t kInversesMax = 1'000;
+/// Mutations of which it is still known what became of them after they left the outbox, for tickets of an earlier run:
+/// more than a device sends in one go after days offline.
+inline constexpr std::int64_t kSettledMax = 10'000;
 /// Fixed part of an encoded mutation (names of its members, ids, stamp), for bounding a batch by bytes.
 inline constexpr std::size_t kMutationOverheadBytes = 400;
 

@@ -13,86 +13,12 @@
 
 #include "../../examples/notes/notes.hpp"
 #include "base/test_temp_dir.hpp"
-#include "net/net_test_support.hpp"
-#include "server/authenticator.hpp"
+#include "net/store_test_support.hpp"
 
 namespace nizhal::net {
 namespace {
 
 using namespace test;
-
-constexpr const char* kSecret = "a secret for tests only";
-
-std::string token(const std::string& user, const std::string& owner) {
-  return server::make_jwt(kSecret, R"({"userId":")" + user + R"(","ownerId":")" + owner + R"(","exp":4102444800})");
-}
-
-ServerOptions server_options(const std::string& path) {
-  return {.domain = notes::domain(), .storage = sqlite_storage(path), .auth = bearer_token_auth({.secret = kSecret})};
-}
-
-/// A Server in a thread.
-class Running {
- public:
-  explicit Running(const std::string& path, std::uint16_t port = 0) : server_(server_options(path)) {
-    thread_ = std::thread([this, port] {
-      code_ = server_.listen(
-          {.port = port, .on_ready = [this](std::uint16_t real) { ready_.put(real); }, .handle_signals = false});
-    });
-    port_ = ready_.take().value_or(0);
-  }
-  ~Running() { stop(); }
-  int stop() {
-    server_.stop();
-    if (thread_.joinable()) thread_.join();
-    return code_;
-  }
-  std::uint16_t port() const { return port_; }
-  std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
-
- private:
-  Server server_;
-  Mailbox<std::uint16_t> ready_;
-  std::uint16_t port_ = 0;
-  std::atomic<int> code_{-1};
-  std::thread thread_;
-};
-
-StoreOptions device(const std::string& path, const std::string& url, const std::string& user = "u1",
-                    const std::string& owner = "o1") {
-  return {.path = path,
-          .domain = notes::domain(),
-          .actor = {.user_id = user, .owner_id = owner},
-          .server = url,
-          .token = [user, owner] { return token(user, owner); }};
-}
-StoreOptions offline(StoreOptions options) {
-  options.start_online = false;
-  return options;
-}
-
-/// Waits for a status that satisfies the condition; status changes wake it.
-template <class Condition>
-bool wait_for(Store& store, Condition condition) {
-  Mailbox<bool> changed;
-  const auto observed = store.on_status([&](const StoreStatus&) { changed.put(true); });
-  const auto deadline = std::chrono::steady_clock::now() + kDeadline;
-  bool holds = condition();
-  while (!holds && std::chrono::steady_clock::now() < deadline) {
-    changed.take();
-    holds = condition();
-  }
-  return holds;
-}
-
-std::vector<std::string> bodies(const Store& store) {
-  std::vector<std::string> found;
-  const auto rows = store.query(from(notes::notes).order_by("id"));
-  EXPECT_TRUE(rows) << rows.error().message;
-  if (rows)
-    for (const auto& note : *rows) found.push_back(note.id + "=" + note.body);
-  return found;
-}
 
 TEST(Facades, TwoDevicesConvergeThroughAServer) {
   TempDir scratch;

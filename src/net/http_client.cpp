@@ -81,7 +81,7 @@ asio::awaitable<Attempt> round_trip(Stream& stream, const http::request<http::st
                     parser.got_some() ? "in the middle of its answer" : "without an answer", options.server.endpoint());
   else
     text = describe(error, options.server);
-  co_return Attempt{.answer = failure(ErrorCode::unreachable, std::move(text)),
+  co_return Attempt{.answer = failure(ErrorCode::outcome_unknown, std::move(text)),
                     .is_stale_connection = !parser.got_some() && !timed_out};
 }
 
@@ -142,12 +142,15 @@ struct HttpClient::State : std::enable_shared_from_this<HttpClient::State> {
       message.set(http::field::content_type, "application/json");
     message.body() = job.request.body;
     message.prepare_payload();
+    bool has_left = false;
     for (bool is_last_try = false;; is_last_try = true) {
       const bool is_reused = is_connected();
       if (!is_reused) {
         auto connected = co_await connect(deadline);
+        if (!connected && has_left) connected.error().code = ErrorCode::outcome_unknown;
         if (!connected) co_return tl::unexpected(connected.error());
       }
+      has_left = true;
       std::optional<Attempt> attempt;
       if (transport.index() == 1)
         attempt = co_await round_trip(std::get<1>(transport), message, options, deadline);
@@ -175,7 +178,7 @@ struct HttpClient::State : std::enable_shared_from_this<HttpClient::State> {
       if (self->is_cancelled) break;
       if (!result) {
         self->disconnect();
-        result = failure(ErrorCode::unreachable, fmt::format("{} ({})", thrown, self->options.server.endpoint()));
+        result = failure(ErrorCode::outcome_unknown, fmt::format("{} ({})", thrown, self->options.server.endpoint()));
       }
       auto done = std::exchange(self->current, nullptr);
       done(std::move(*result));

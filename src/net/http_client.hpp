@@ -18,7 +18,8 @@ namespace nizhal::net {
 
 class HttpClient {
  public:
-  /// Any answer of the server is a value, whatever its status. Errors (unreachable) say what was tried.
+  /// Any answer of the server is a value, whatever its status. Errors say what was tried: unreachable when nothing of
+  /// the request left, outcome_unknown when the server may have seen it, closed when it was cancelled.
   using Done = std::function<void(Result<protocol::HttpResponse>)>;
 
   HttpClient(boost::asio::io_context& io, ClientNetOptions options);

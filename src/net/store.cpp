@@ -18,12 +18,6 @@
 #include "net/url.hpp"
 
 namespace nizhal {
-Result<Ticket> Store::Implementation::mutate(const MutatorDef& mutator, const MutatorDef::Values& values,
-                                             const MutateOptions& options) {
-  auto ticket = local->mutate(mutator.name, values, options);
-  if (ticket) runtime.mutated();
-  return ticket;
-}
 
 Result<const MutatorDef*> Store::Implementation::find(std::string_view name) const {
   if (const MutatorDef* mutator = local->domain().domain().find_mutator(name)) return mutator;
@@ -81,14 +75,16 @@ Result<std::vector<DeadLetter>> Store::dead_letters() const { return implementat
 
 Result<Ticket> Store::retry(std::int64_t dead_letter) {
   auto ticket = implementation_->local->retry(dead_letter, std::nullopt);
-  if (ticket) implementation_->runtime.mutated();
-  return ticket;
+  if (!ticket) return ticket;
+  implementation_->runtime.mutated();
+  return implementation_->followed(std::move(ticket->client_mutation_id));
 }
 
 Result<Ticket> Store::retry_with(std::int64_t dead_letter, std::string_view args) {
   auto ticket = implementation_->local->retry(dead_letter, args);
-  if (ticket) implementation_->runtime.mutated();
-  return ticket;
+  if (!ticket) return ticket;
+  implementation_->runtime.mutated();
+  return implementation_->followed(std::move(ticket->client_mutation_id));
 }
 
 Result<void> Store::discard(std::int64_t dead_letter) {
@@ -122,7 +118,8 @@ Result<Store> open_store(StoreOptions options) {
                                          .other_actor = options.other_actor,
                                          .has_target = options.target != nullptr,
                                          .coverage = options.coverage,
-                                         .locks = std::move(locks)},
+                                         .locks = std::move(locks),
+                                         .mode = options.mode},
                                         system_clock(), system_random(), log);
   if (!local) return tl::unexpected(local.error());
 

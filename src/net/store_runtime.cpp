@@ -36,7 +36,7 @@ constexpr std::size_t index_of(client::TimerId timer) { return static_cast<std::
 
 }  // namespace
 
-/// All members but `io`, `mutated_posted` and the thread's own belong to the thread.
+/// All members but `io`, the `…_posted` and the thread's own belong to the thread.
 struct StoreRuntime::Loop {
   Loop(SyncMachine& given_machine, StoreRuntimeOptions given_options)
       : machine(given_machine), options(std::move(given_options)), online(options.start_online) {
@@ -67,6 +67,7 @@ struct StoreRuntime::Loop {
   Waiters waiting_later;  // for one that begins after it
   bool online;
   std::atomic<bool> mutated_posted{false};
+  std::atomic<bool> status_posted{false};
   std::thread thread;
 
   void run() {
@@ -98,14 +99,17 @@ struct StoreRuntime::Loop {
 
   void carry_out(client::SendRequest& wanted) {
     const client::RequestId id = wanted.request;
-    auto done = [this, id](Result<protocol::HttpResponse> answer) {
+    // A backend of the app's own may have done what it failed to answer.
+    auto done = [this, id, is_http = !target](Result<protocol::HttpResponse> answer) {
       if (answer)
         dispatch(client::Answered{id, std::move(*answer)});
       else
-        dispatch(client::Failed{id, std::move(answer.error().message)});
+        dispatch(client::Failed{.request = id,
+                                .reason = std::move(answer.error().message),
+                                .never_left = is_http && answer.error().code == ErrorCode::unreachable});
     };
     if (target) return target->send(std::move(wanted.http), std::move(done));
-    if (!http) return dispatch(client::Failed{id, "this store has no server"});
+    if (!http) return dispatch(client::Failed{.request = id, .reason = "this store has no server", .never_left = true});
     http->send(std::move(wanted.http), wanted.timeout, std::move(done));
   }
 
@@ -151,7 +155,9 @@ struct StoreRuntime::Loop {
     timer.expires_at(asio::steady_timer::time_point::max());
   }
 
-  void carry_out(const client::Notify&) {
+  void carry_out(const client::Notify&) { tell_status(); }
+
+  void tell_status() {
     const auto callbacks = status_callbacks.all();
     if (callbacks.empty()) return;
     const StoreStatus status = machine.status();
@@ -238,12 +244,35 @@ void StoreRuntime::coverage_changed() {
   asio::post(loop_->io, [loop = loop_.get()] { loop->dispatch(client::CoverageChanged{}); });
 }
 
+void StoreRuntime::awaited() {
+  asio::post(loop_->io, [loop = loop_.get()] { loop->dispatch(client::Awaited{}); });
+}
+
+void StoreRuntime::storage_changed() {
+  asio::post(loop_->io, [loop = loop_.get()] { loop->dispatch(client::StorageChanged{}); });
+}
+
+void StoreRuntime::status_changed() {
+  if (loop_->status_posted.exchange(true)) return;
+  asio::post(loop_->io, [loop = loop_.get()] {
+    loop->status_posted = false;
+    loop->tell_status();
+  });
+}
+
 void StoreRuntime::set_online(bool online) {
   asio::post(loop_->io, [loop = loop_.get(), online] { loop->go(online); });
 }
 
 Subscription StoreRuntime::on_status(std::function<void(const StoreStatus&)> callback) {
-  auto [entry, subscription] = loop_->status_callbacks.add(std::move(callback));
+  // Each observer hears of changes only, whatever it was last told and by which way.
+  auto [entry, subscription] =
+      loop_->status_callbacks.add([callback = std::move(callback),
+                                   last = std::make_shared<std::optional<StoreStatus>>()](const StoreStatus& status) {
+        if (*last == status) return;
+        *last = status;
+        callback(status);
+      });
   asio::post(loop_->io, [loop = loop_.get(), entry = entry] { loop->tell(*entry, loop->machine.status()); });
   return std::move(subscription);
 }

@@ -49,6 +49,11 @@ class StoreRuntime {
   // Any thread.
   void mutated();
   void coverage_changed();
+  /// Somebody waits for the server to take what is in the outbox.
+  void awaited();
+  void storage_changed();
+  /// Whoever observes the status is told if it is another than before.
+  void status_changed();
   void set_online(bool online);
   [[nodiscard]] Subscription on_status(std::function<void(const StoreStatus&)> callback);
   /// Runs on the store's thread, unless the store ends before.

@@ -24,8 +24,10 @@ class FakeMachine : public SyncMachine {
   StoreStatus status() const override {
     StoreStatus status;
     status.last_error = "what was tried";
+    status.pending = pending;
     return status;
   }
+  std::atomic<std::uint64_t> pending{0};
   /// Discards events until one of this type.
   template <class T>
   std::optional<T> next() {
@@ -171,14 +173,36 @@ TEST(StoreRuntime, EveryObserverIsToldOfTheStatusUntilItsSubscriptionEnds) {
     EXPECT_EQ(first.take(), "first: what was tried");
     outlives = runtime.on_status([&](const StoreStatus&) { second.put("second"); });
     EXPECT_EQ(second.take(), "second");
+    machine.pending = 1;
     runtime.mutated();
     EXPECT_EQ(first.take(), "first: what was tried");
     EXPECT_EQ(second.take(), "second");
     observed.stop();
+    machine.pending = 2;
     runtime.mutated();
     EXPECT_EQ(second.take(), "second");
     EXPECT_TRUE(first.is_empty());
   }
+}
+
+TEST(StoreRuntime, AnObserverIsNotToldOfAStatusThatIsTheSame) {
+  FakeMachine machine;
+  machine.on_event = [](const Event& event) -> Effects {
+    if (std::holds_alternative<client::Mutated>(event)) return {client::Notify{}};
+    return {};
+  };
+  Mailbox<std::uint64_t> told;
+  StoreRuntime runtime(machine, {});
+  const auto observed = runtime.on_status([&](const StoreStatus& status) { told.put(status.pending); });
+  EXPECT_EQ(told.take(), 0u);
+  for (int i = 0; i < 3; ++i) {
+    runtime.mutated();
+    ASSERT_TRUE(machine.next<client::Mutated>());
+  }
+  machine.pending = 1;
+  runtime.status_changed();
+  EXPECT_EQ(told.take(), 1u) << "and nothing between";
+  EXPECT_TRUE(told.is_empty());
 }
 
 TEST(StoreRuntime, AStoreThatStartsOfflineTouchesNothingUntilAsked) {

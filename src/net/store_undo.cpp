@@ -6,9 +6,8 @@
 namespace nizhal {
 
 Result<Ticket> Store::undo(const Ticket& ticket, const MutateOptions& options) {
-  auto undone = implementation_->local->undo(ticket.client_mutation_id, options);
-  if (undone) implementation_->runtime.mutated();
-  return undone;
+  return implementation_->decide("undo", options,
+                                 [&] { return implementation_->local->undo(ticket.client_mutation_id, options); });
 }
 
 }  // namespace nizhal
