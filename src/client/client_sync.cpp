@@ -256,10 +256,10 @@ void ClientSync::State::on(const WentOffline&) {
   if (std::exchange(serving, std::nullopt)) sync_active = false;
   if (!sync_active) cancel_timers();
   socket.close(effects);
-  withdraw_awaited(Error{ErrorCode::unreachable, "this store went offline before it could be sent"});
   set_status([](StoreStatus& now) {
     if (now.connection == StoreStatus::Connection::online) now.connection = StoreStatus::Connection::offline;
   });
+  withdraw_awaited(Error{ErrorCode::unreachable, "this store went offline before it could be sent"});
 }
 
 void ClientSync::State::on(const Answered& event) {

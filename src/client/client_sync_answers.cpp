@@ -80,8 +80,9 @@ void ClientSync::State::request_failed(const InFlight& request, Error error, mil
     if (auto noted = store.note_push_failure(request.push, error.message); !noted)
       log.error("push", noted.error().message);
   }
-  if (error.code == ErrorCode::unreachable || error.code == ErrorCode::unauthorized) withdraw_awaited(error);
-  try_later(request.kind, std::move(error), at_least);
+  const bool is_cut_off = error.code == ErrorCode::unreachable || error.code == ErrorCode::unauthorized;
+  try_later(request.kind, error, at_least);
+  if (is_cut_off) withdraw_awaited(error);
 }
 
 // Answers
@@ -191,7 +192,6 @@ void ClientSync::State::unauthorized(const InFlight& request, const protocol::Ht
 void ClientSync::State::upgrade_required(const InFlight& request, const protocol::HttpResponse& response) {
   log.warning("push", describe_status(response));
   not_handled(request);
-  withdraw_awaited(Error{ErrorCode::upgrade_required, kUpgrade});
   // Reading goes on; writes wait for a newer app, or for the user's own try.
   push_paused = true;
   set_status([](StoreStatus& now) {
@@ -199,6 +199,8 @@ void ClientSync::State::upgrade_required(const InFlight& request, const protocol
     now.connection = StoreStatus::Connection::online;
     now.last_error = kUpgrade;
   });
+  // Last: who is told finds the reason in the status.
+  withdraw_awaited(Error{ErrorCode::upgrade_required, kUpgrade});
 }
 
 void ClientSync::State::split(const InFlight& request, const protocol::HttpResponse& response) {
