@@ -14,9 +14,11 @@
 #include "base/json.hpp"
 #include "bench/bench_domain.hpp"
 #include "bench/database.hpp"
+#include "bench/device.hpp"
 #include "bench/live_benchmark.hpp"
 #include "bench/load.hpp"
 #include "bench/pgbench.hpp"
+#include "bench/rounds.hpp"
 #include "domain/hlc.hpp"
 #include "protocol/pull.hpp"
 #include "protocol/push.hpp"
@@ -31,29 +33,6 @@ constexpr std::size_t kPageRows = 1'000;
 constexpr std::size_t kBodyBytes = 100;  // of a row's text
 constexpr std::size_t kIdleDeviceRows = 10;
 constexpr std::string_view kBootstrapOwner = "owner-of-all";
-
-/// Measures one side for a while, in units per second.
-using Side = std::function<Result<double>(std::chrono::seconds duration)>;
-
-/// A directory that is new and goes away.
-class Directory {
- public:
-  Directory() {
-    std::error_code error;
-    std::string pattern = (std::filesystem::temp_directory_path(error) / "nizhal-bench-XXXXXX").string();
-    if (!error && ::mkdtemp(pattern.data())) path_ = pattern;
-  }
-  ~Directory() {
-    std::error_code ignored;
-    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
-  }
-  Directory(const Directory&) = delete;
-  Directory& operator=(const Directory&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 std::string owner_of(std::size_t device) { return fmt::format("owner-{}", device); }
 
@@ -108,10 +87,7 @@ class Runner {
 
   void say(std::string name, std::string value) { figure_.settings.emplace_back(std::move(name), std::move(value)); }
 
-  Result<void> go_on() const {
-    if (outside_.is_interrupted()) return failure(ErrorCode::closed, "interrupted");
-    return {};
-  }
+  Result<void> go_on() const { return bench::go_on(outside_); }
 
   Result<void> measure_benchmark() {
     switch (benchmark_) {
@@ -127,28 +103,15 @@ class Runner {
       case Benchmark::live_fold:
       case Benchmark::live_join:
         break;  // they have a runner of their own
+      case Benchmark::mutate:
+      case Benchmark::apply:
+        break;  // not of the server
     }
     return {};
   }
 
-  /// Round by round, each side first in every other one, after a short run of both that is not counted.
   Result<void> measure(const Side& engine, const Side& limit) {
-    for (const Side* side : {&limit, &engine})
-      if (auto warm = (*side)(std::chrono::seconds(1)); !warm) return tl::unexpected(warm.error());
-    const auto duration = std::chrono::seconds(options_.seconds);
-    for (std::size_t i = 0; i < options_.rounds; ++i) {
-      Round round;
-      for (const bool limits_turn : {i % 2 == 0, i % 2 != 0}) {
-        if (auto on = go_on(); !on) return on;
-        const auto measured = (limits_turn ? limit : engine)(duration);
-        if (!measured) return tl::unexpected(measured.error());
-        (limits_turn ? round.limit : round.value) = *measured;
-      }
-      outside_.progress(fmt::format("{}: round {} of {}: {:.0f} {}, limit {:.0f}, ratio {:.2f}", figure_.name, i + 1,
-                                    options_.rounds, round.value, figure_.unit, round.limit, round.ratio()));
-      figure_.rounds.push_back(round);
-    }
-    return {};
+    return measure_rounds(figure_, options_, outside_, engine, limit);
   }
 
   std::string token_of(std::string_view user, std::string_view owner) {
@@ -426,6 +389,10 @@ const char* to_string(Benchmark benchmark) {
       return "live-fold";
     case Benchmark::live_join:
       return "live-join";
+    case Benchmark::mutate:
+      return "mutate";
+    case Benchmark::apply:
+      return "apply";
   }
   return "";
 }
@@ -440,9 +407,12 @@ bool is_live(Benchmark benchmark) {
   return benchmark == Benchmark::live_order || benchmark == Benchmark::live_fold || benchmark == Benchmark::live_join;
 }
 
-bool needs_postgres(Benchmark benchmark) { return benchmark != Benchmark::idle_pull && !is_live(benchmark); }
+bool needs_postgres(Benchmark benchmark) {
+  return benchmark != Benchmark::idle_pull && !is_live(benchmark) && !is_of_device(benchmark);
+}
 
 Result<Figure> run_benchmark(Benchmark benchmark, const Options& options, const Outside& outside) {
+  if (is_of_device(benchmark)) return run_device_benchmark(benchmark, options, outside);
   if (needs_postgres(benchmark) && options.db.empty())
     return failure(ErrorCode::usage,
                    fmt::format("{} is measured beside PostgreSQL; name a server: --db postgresql://USER@HOST/NAME",

@@ -6,6 +6,8 @@
 //   bootstrap   all rows, page by page        beside COPY of row_to_json
 //   idle-pull   nothing new, again and again  beside the same HTTP server with a constant answer of the same size
 //   live-order, live-fold, live-join          beside running the query again, after one row changed
+//   mutate      one mutation on a device      beside the same two inserts through SQLite's C API
+//   apply       pages into a device's rows    beside the same upserts through prepared statements
 //
 // The fact that must not break: both sides do what they say, all of it, with the same durability. Every answer is
 // checked; a wrong one ends the benchmark.
@@ -29,10 +31,10 @@
 
 namespace nizhal::bench {
 
-enum class Benchmark { push, push_batch, bootstrap, idle_pull, live_order, live_fold, live_join };
+enum class Benchmark { push, push_batch, bootstrap, idle_pull, live_order, live_fold, live_join, mutate, apply };
 inline constexpr Benchmark kAllBenchmarks[] = {Benchmark::push,      Benchmark::push_batch, Benchmark::bootstrap,
                                                Benchmark::idle_pull, Benchmark::live_order, Benchmark::live_fold,
-                                               Benchmark::live_join};
+                                               Benchmark::live_join, Benchmark::mutate,     Benchmark::apply};
 const char* to_string(Benchmark benchmark);
 std::optional<Benchmark> parse_benchmark(std::string_view name);
 /// A live query on a device; `live` names all of them.

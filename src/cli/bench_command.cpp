@@ -169,7 +169,7 @@ int run(const Globals& globals, Settings settings) {
           "bench", kUsage,
           fmt::format(
               "there is no benchmark \"{}\"; there are push, push-batch, bootstrap, idle-pull, live-order, live-fold, "
-              "live-join, live",
+              "live-join, live, mutate, apply",
               name));
     chosen.push_back(*benchmark);
   }
@@ -248,10 +248,10 @@ void add_server_command(const Commands& commands) {
 void add_bench_command(const Commands& commands) {
   CLI::App* command = commands.app.add_subcommand("bench", "Measure the engine beside its physical limits");
   auto settings = std::make_shared<Settings>();
-  command->add_option(
-      "NAME", settings->names,
-      "push, push-batch, bootstrap, idle-pull, live-order, live-fold, live-join, live (these three); all when none is "
-      "named");
+  command->add_option("NAME", settings->names,
+                      "push, push-batch, bootstrap, idle-pull, live-order, live-fold, live-join, live (these three), "
+                      "mutate, apply; all when none is "
+                      "named");
   command->add_option(
       "--db", settings->options.db,
       "A PostgreSQL server: postgresql://USER@HOST/NAME (or NIZHAL_DB); its databases are not touched, the "
