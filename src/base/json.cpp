@@ -41,8 +41,9 @@ class ValueHandler {
   static constexpr std::size_t max_string_size = json::string::max_size();
 
   using Text = json::string_view;
+  explicit ValueHandler(json::storage_ptr storage) : storage_(std::move(storage)) {}
   bool on_document_begin(json::error_code&) {
-    stack_.reset();
+    stack_.reset(storage_);
     return true;
   }
   bool on_document_end(json::error_code&) { return true; }
@@ -112,6 +113,7 @@ class ValueHandler {
   json::value release() { return stack_.release(); }
 
  private:
+  json::storage_ptr storage_;
   json::value_stack stack_;
   std::string number_;
 };
@@ -269,8 +271,10 @@ void append_escaped(std::string& out, std::string_view text) {
 
 }  // namespace
 
-Result<json::value> parse_json(std::string_view text) {
-  json::basic_parser<ValueHandler> parser(strict_options(kJsonDepthMax));
+Result<json::value> parse_json(std::string_view text) { return parse_json(text, {}); }
+
+Result<json::value> parse_json(std::string_view text, json::storage_ptr storage) {
+  json::basic_parser<ValueHandler> parser(strict_options(kJsonDepthMax), std::move(storage));
   json::error_code error;
   const std::size_t consumed = run_parser(parser, text, error);
   if (error)

@@ -17,6 +17,8 @@ namespace json = boost::json;
 
 /// Strict JSON, UTF-8 checked, at most 64 levels deep. The error says where: "invalid JSON at byte 17: …".
 Result<json::value> parse_json(std::string_view text);
+/// The same, in the storage of the caller, which must outlive the value.
+Result<json::value> parse_json(std::string_view text, json::storage_ptr storage);
 
 inline constexpr std::size_t kJsonDepthMax = 64;
 /// A value of a `json` column or argument is bounded more tightly, so that whatever was stored still fits into a

@@ -64,6 +64,7 @@ Result<void> confirm(StoreState& state, std::int64_t last, const std::string& la
       state.connection->prepare("UPDATE nizhal_outbox SET covered = 1 WHERE mutation_id <= ?1 AND covered = 0");
   if (!cover) return tl::unexpected(cover.error());
   cover->bind(1, last);
+  state.is_stamp_kept = false;
   if (auto done = cover->run(); !done) return done;
   if (auto done = outbox::confirm_covered(state); !done) return done;
   auto forget = state.connection->prepare("DELETE FROM nizhal_sent WHERE mutation_id <= ?1");

@@ -31,6 +31,11 @@ Result<std::optional<std::string>> mapped_key(StoreState& state, std::string_vie
 /// itself makes it under the server's id too, so that what depends on it still finds it.
 Result<void> resolve_ids(StoreState& state, const MutatorDef& mutator, const outbox::Entry& entry,
                          MutatorDef::Values& values, Footprint& footprint) {
+  if (!state.has_id_map) {
+    auto found = state.connection->query_integer("SELECT 1 FROM nizhal_id_map LIMIT 1");
+    if (!found) return tl::unexpected(found.error());
+    state.has_id_map = found->has_value();
+  }
   for (std::size_t i = 0; i < mutator.arguments.size() && i < values.size(); ++i) {
     const ArgumentDef& argument = mutator.arguments[i];
     const bool names_row = !argument.references.empty();
@@ -38,6 +43,7 @@ Result<void> resolve_ids(StoreState& state, const MutatorDef& mutator, const out
     if (table_name.empty() || is_null(values[i])) continue;
     const std::string client_key = key_text(values[i]);
     footprint.rows.push_back({mapped_id(table_name, client_key), false});
+    if (!*state.has_id_map) continue;
     auto key = mapped_key(state, table_name, client_key, names_row ? "" : entry.client_mutation_id);
     if (!key) return tl::unexpected(key.error());
     if (!*key) continue;
@@ -61,6 +67,13 @@ Result<Outcome> run_in_savepoint(StoreState& state, const outbox::Entry& entry, 
   return outcome;
 }
 
+/// A prepared statement: it runs for every mutation.
+Result<void> execute(StoreState& state, std::string_view sql) {
+  auto statement = state.connection->prepare(sql);
+  if (!statement) return tl::unexpected(statement.error());
+  return statement->run();
+}
+
 Result<Outcome> run(StoreState& state, const outbox::Entry& entry, Effects effects, Footprint& footprint) {
   const MutatorDef* mutator = state.domain().domain().find_mutator(entry.name);
   if (!mutator) return reject("unknown_mutator", fmt::format("this domain has no mutator \"{}\"", entry.name));
@@ -72,15 +85,17 @@ Result<Outcome> run(StoreState& state, const outbox::Entry& entry, Effects effec
   if (auto resolved = resolve_ids(state, *mutator, entry, *values, footprint); !resolved)
     return tl::unexpected(resolved.error());
 
-  if (auto begun = state.connection->execute("SAVEPOINT nizhal_run"); !begun) return tl::unexpected(begun.error());
+  if (auto begun = execute(state, "SAVEPOINT nizhal_run"); !begun) return tl::unexpected(begun.error());
   auto outcome = run_in_savepoint(state, entry, *mutator, *values, footprint);
   // After a failure the whole transaction is dropped, so only a refusal needs its own way back.
   if (!outcome) return outcome;
   if (!state.connection->in_transaction())  // RAISE(ROLLBACK) took the savepoint along
     return failure(ErrorCode::refused, fmt::format("{}: {}", outcome->code, outcome->message));
   const bool is_kept = outcome->is_done() && effects == Effects::kept;
-  const char* end = is_kept ? "RELEASE nizhal_run" : "ROLLBACK TO nizhal_run; RELEASE nizhal_run";
-  if (auto ended = state.connection->execute(end); !ended) return tl::unexpected(ended.error());
+  if (!is_kept) {
+    if (auto back = execute(state, "ROLLBACK TO nizhal_run"); !back) return tl::unexpected(back.error());
+  }
+  if (auto ended = execute(state, "RELEASE nizhal_run"); !ended) return tl::unexpected(ended.error());
   footprint.tidy(is_kept ? Footprint::Effects::kept : Footprint::Effects::rolled_back);
   return outcome;
 }

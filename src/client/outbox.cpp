@@ -139,12 +139,14 @@ Result<void> append(StoreState& state, const Entry& entry) {
       .bind_text(10, entry.dependency_key)
       .bind(11, std::int64_t{entry.awaits_server})
       .bind(12, entry.send_before_ms);
+  state.is_stamp_kept = state.is_stamp_kept || entry.hlc == state.hybrid_clock->last().text();
   if (auto done = insert->run(); !done) return done;
   if (!entry.is_skip()) state.tally.added_pending();
   return {};
 }
 
 Result<void> update(StoreState& state, const Entry& entry) {
+  if (entry.covered || entry.outcome_known) state.is_stamp_kept = false;
   auto statement = state.connection->prepare(
       "UPDATE nizhal_outbox SET mutation_id = ?2, id_seed = ?3, name = ?4, args_version = ?5, args = ?6, hlc = ?7, "
       "depends_on = ?8, attempts = ?9, covered = ?10, outcome_known = ?11, last_error = ?12, dependency_key = ?13, "
@@ -177,6 +179,7 @@ Result<void> remove(StoreState& state, const Entry& entry) {
   if (!statement) return tl::unexpected(statement.error());
   statement->bind(1, entry.ordinal);
   mark::leaves(state, entry.ordinal);
+  state.is_stamp_kept = false;
   if (auto done = statement->run(); !done) return done;
   if (!entry.is_skip()) state.tally.removed_pending();
   return {};

@@ -191,6 +191,7 @@ namespace mark {
 void leaves(StoreState& state, std::int64_t ordinal) { state.rebase_marks.seeds.leaving.insert(ordinal); }
 void changed(StoreState& state, std::int64_t ordinal) { state.rebase_marks.seeds.running_again.insert(ordinal); }
 void mapped(StoreState& state, std::string_view table, std::string_view client_key) {
+  state.has_id_map = true;
   state.rebase_marks.mapped.push_back(mapped_id(table, client_key));
 }
 void everything(StoreState& state) { state.rebase_marks.everything = true; }
@@ -221,6 +222,8 @@ Result<void> take_new_client_id(StoreState& state) {
   state.log.warning("sync", fmt::format("client id {} is in use elsewhere; this device is {} from now on",
                                         meta.get(meta_key::kClientId), client_id));
   if (auto kept = meta.set(meta_key::kClientId, client_id); !kept) return kept;
+  // The clock goes on from here under its new name.
+  if (auto kept = meta.set(meta_key::kLastHlc, state.hybrid_clock->last().text()); !kept) return kept;
   if (auto kept = meta.set(meta_key::kLastGiven, std::int64_t{0}); !kept) return kept;
   if (auto kept = meta.set(meta_key::kConfirmedId, std::int64_t{0}); !kept) return kept;
   if (auto kept = meta.set(meta_key::kConfirmedClientId, ""); !kept) return kept;

@@ -81,6 +81,22 @@ TEST_F(RebaseWork, OfMutationsThatBuildOnEachOtherRunsEachOnce) {
   EXPECT_EQ(device.notes(), server.notes());
 }
 
+TEST_F(RebaseWork, KeepsStampsGoingUpThroughRestartsAndDrains) {
+  const auto newest = [&] { return device.sql_text("SELECT hlc FROM nizhal_outbox ORDER BY ordinal DESC LIMIT 1"); };
+  device.add("n1", "one");
+  const std::string first = newest();
+  clock.jump_wall(std::chrono::seconds(-5));
+  device.reopen();
+  device.add("n2", "two");
+  const std::string second = newest();
+  EXPECT_LT(first, second) << "the stamp of a pending entry";
+  device.sync(server);
+  clock.jump_wall(std::chrono::seconds(-5));
+  device.reopen();
+  device.add("n3", "three");
+  EXPECT_LT(second, newest()) << "the stamp of an entry that left";
+}
+
 TEST_F(RebaseWork, BearsAUniqueIndexBetweenTheBaseAndWhatIsPending) {
   device.pull(server);
   {

@@ -26,18 +26,28 @@ SyncState parse_sync_state(std::string_view text) {
   return SyncState::empty;
 }
 
+/// Of the entry that was made last, if it is still to be sent: those that are not are below the stamp in nizhal_meta.
+static Result<std::optional<std::string>> newest_stamp(sqlite::Connection& connection) {
+  return connection.query_text(
+      "SELECT hlc FROM nizhal_outbox WHERE covered = 0 AND outcome_known = 0 ORDER BY ordinal DESC LIMIT 1");
+}
+
 Timestamp LocalStore::State::now() {
   return Timestamp{clock.now().microseconds + meta->integer(meta_key::kClockOffset) * 1000};
 }
 
 Result<Hlc> LocalStore::State::tick() {
-  Hlc stamp = hybrid_clock->tick(now());
-  if (auto kept = meta->set(meta_key::kLastHlc, stamp.text()); !kept) return tl::unexpected(kept.error());
-  return stamp;
+  is_stamp_kept = false;
+  return hybrid_clock->tick(now());
 }
 
 Result<std::shared_ptr<const Commit>> LocalStore::State::finish_commit() {
   if (auto settled = settle_marks(*this); !settled) return tl::unexpected(settled.error());
+  if (!std::exchange(is_stamp_kept, true)) {
+    const std::string last = hybrid_clock->last().text();
+    if (last != meta->get(meta_key::kLastHlc))
+      if (auto kept = meta->set(meta_key::kLastHlc, last); !kept) return tl::unexpected(kept.error());
+  }
   auto finished = changes.finish(*connection);
   if (!finished) return tl::unexpected(finished.error());
   auto commit = std::make_shared<Commit>();
@@ -122,7 +132,15 @@ Result<void> LocalStore::State::notice_others() {
 void LocalStore::State::load_from_meta() {
   const std::string node = hlc_node(meta->get(meta_key::kClientId));
   Hlc last = parse_hlc(meta->get(meta_key::kLastHlc)).value_or(Hlc{0, 0, node});
+  if (auto stamp = newest_stamp(*connection)) {
+    auto parsed = parse_hlc(stamp->value_or(""));
+    if (parsed && last < *parsed) last = std::move(*parsed);
+  } else {
+    log.error("storage", "nizhal_outbox cannot be read: " + stamp.error().message);
+    if (hybrid_clock && last < hybrid_clock->last()) last = hybrid_clock->last();
+  }
   hybrid_clock.emplace(node, std::move(last));
+  has_id_map.reset();
   actor = Actor{};
   if (const auto stored = parse_json(meta->get(meta_key::kActor)); stored) {
     actor.user_id = std::string(string_member(*stored, "userId").value_or(""));

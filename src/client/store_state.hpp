@@ -55,6 +55,10 @@ struct LocalStore::State {
   std::int64_t last_write_us = 0;  // monotonic, of the last committed transaction
   std::int64_t data_version = -1;  // changes when another connection writes this file
   std::uint64_t others_wrote = 0;  // how often that was noticed
+  // The clock's last stamp is in nizhal_meta, or in the newest outbox entry while that is still to be sent: so a
+  // mutation writes it once. False: the transaction must see to it.
+  bool is_stamp_kept = true;
+  std::optional<bool> has_id_map;  // nizhal_id_map has rows, if that is known
   Footprints footprints;           // of the pending mutations
   RebaseMarks rebase_marks;        // of the open transaction
   LocalStore::RebaseWork rebase_work;
@@ -77,7 +81,7 @@ struct LocalStore::State {
   const CompiledDomain& domain() const { return *options.domain; }
   /// The device's clock, corrected by what the server said.
   Timestamp now();
-  /// The next stamp, and it is written down with the transaction.
+  /// The next stamp, written down with the transaction: in the outbox entry that bears it, else in nizhal_meta.
   Result<Hlc> tick();
   /// Reads the hybrid clock and the actor again from meta.
   void load_from_meta();
@@ -113,6 +117,7 @@ auto in_transaction(StoreState& state, Work work) -> decltype(work()) {
   state.meta->begin();
   auto noticed = state.notice_others();
   state.footprints.begin();
+  state.is_stamp_kept = true;
   Answer answer = noticed ? work() : Answer(tl::unexpected(noticed.error()));
   std::shared_ptr<const Commit> commit;
   if (answer) {

@@ -49,19 +49,19 @@ Result<MutatorDef::Values> decode_arguments(const std::vector<ArgumentDef>& argu
   MutatorDef::Values values;
   values.reserve(arguments.size());
   for (const ArgumentDef& argument : arguments) {
-    const std::string place = fmt::format("argument \"{}\"", argument.name);
+    const auto place = [&argument] { return fmt::format("argument \"{}\"", argument.name); };
     const json::value* found = object->if_contains(argument.name);
     if (!found || found->is_null()) {
-      if (!argument.is_optional) return failure(ErrorCode::invalid_args, place + " is required");
+      if (!argument.is_optional) return failure(ErrorCode::invalid_args, place() + " is required");
       values.emplace_back(std::monostate{});
       continue;
     }
     auto value = value_from_json(argument.type, *found);
-    if (!value) return failure(ErrorCode::invalid_args, fmt::format("{} {}", place, value.error().message));
+    if (!value) return failure(ErrorCode::invalid_args, fmt::format("{} {}", place(), value.error().message));
     if (const auto fault = constraint_fault(argument, *value))
-      return failure(ErrorCode::invalid_args, fmt::format("{} {}", place, *fault));
+      return failure(ErrorCode::invalid_args, fmt::format("{} {}", place(), *fault));
     if (argument.shape)
-      if (auto fault = shape_fault(*argument.shape, *found, place))
+      if (auto fault = shape_fault(*argument.shape, *found, place()))
         return failure(ErrorCode::invalid_args, *std::move(fault));
     values.push_back(*std::move(value));
   }

@@ -174,8 +174,8 @@ void FieldReader::refuse(std::string_view name, std::string_view what) {
   error_ = Error{ErrorCode::bad_request, fmt::format("{}{} {}", place_.text(), name, what)};
 }
 
-Result<json::value> parse_object(std::string_view text, std::string_view what) {
-  Result<json::value> parsed = parse_json(text);
+Result<json::value> parse_object(std::string_view text, std::string_view what, json::storage_ptr storage) {
+  Result<json::value> parsed = parse_json(text, std::move(storage));
   if (!parsed) return failure(ErrorCode::bad_request, fmt::format("{} is not JSON: {}", what, parsed.error().message));
   if (!parsed->is_object()) return failure(ErrorCode::bad_request, fmt::format("{} must be a JSON object", what));
   return parsed;

@@ -69,6 +69,6 @@ class FieldReader {
 };
 
 /// The message as an object; the error says why it is none. `what` names it: "the body".
-Result<json::value> parse_object(std::string_view text, std::string_view what);
+Result<json::value> parse_object(std::string_view text, std::string_view what, json::storage_ptr storage = {});
 
 }  // namespace nizhal::protocol

@@ -165,7 +165,9 @@ std::string encode_pull_request(const PullRequest& request) {
 }
 
 Result<PullPage> decode_page(const Domain& domain, std::string_view body) {
-  Result<json::value> parsed = parse_object(body, "the page");
+  // All of it goes at once at the end. About three times the text is what a page of rows takes.
+  json::monotonic_resource memory(3 * body.size() + 1024);
+  Result<json::value> parsed = parse_object(body, "the page", &memory);
   if (!parsed) return tl::unexpected(std::move(parsed.error()));
   FieldReader fields(*parsed->if_object());
   PullPage page;

@@ -98,12 +98,12 @@ Connection::~Connection() {
 }
 
 Result<Statement> Connection::prepare(std::string_view sql) {
-  auto found = cache_.find(std::string(sql));
+  auto found = cache_.find(sql);
   if (found != cache_.end() && !found->second.idle.empty()) {
     sqlite3_stmt* statement = found->second.idle.back();
     found->second.idle.pop_back();
     ++found->second.borrowed;
-    return Statement(this, statement, found->first);
+    return Statement(this, statement, found->second);
   }
   if (sql.size() > static_cast<std::size_t>(std::numeric_limits<int>::max()))
     return tl::unexpected(make_error(SQLITE_TOOBIG, "preparing a statement", sqlite3_errstr(SQLITE_TOOBIG)));
@@ -122,26 +122,21 @@ Result<Statement> Connection::prepare(std::string_view sql) {
     found = cache_.try_emplace(std::string(sql)).first;
   }
   ++found->second.borrowed;
-  return Statement(this, statement, found->first);
+  return Statement(this, statement, found->second);
 }
 
-void Connection::give_back(sqlite3_stmt* statement, std::string_view key) {
+void Connection::give_back(sqlite3_stmt* statement, Statement::Prepared& home) {
   sqlite3_reset(statement);
   sqlite3_clear_bindings(statement);
-  const auto found = cache_.find(std::string(key));
-  if (found == cache_.end()) {
-    sqlite3_finalize(statement);
-    return;
-  }
-  --found->second.borrowed;
-  found->second.idle.push_back(statement);
+  --home.borrowed;
+  home.idle.push_back(statement);
 }
 
 void Connection::drop_idle_statements() {
   for (auto entry = cache_.begin(); entry != cache_.end();) {
     for (sqlite3_stmt* statement : entry->second.idle) sqlite3_finalize(statement);
     entry->second.idle.clear();
-    // The text of a borrowed statement stays: the statement points at it.
+    // What a borrowed statement goes back to stays: the statement points at it.
     entry = entry->second.borrowed == 0 ? cache_.erase(entry) : std::next(entry);
   }
 }

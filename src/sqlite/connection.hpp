@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -39,6 +40,8 @@ class Statement {
   /// As a column of that type is stored (see table_sql.hpp). A bind that fails (too big, no such parameter) makes
   /// every step fail until that parameter is bound well.
   Statement& bind_value(int index, ColumnType type, const Value& value);
+  /// The same without a copy: the value must stay as it is until the statement is reset.
+  Statement& bind_borrowed(int index, ColumnType type, const Value& value);
 
   /// True: a row is there; false: done.
   [[nodiscard]] Result<bool> step();
@@ -62,12 +65,17 @@ class Statement {
 
  private:
   friend class Connection;
-  Statement(Connection* connection, sqlite3_stmt* statement, std::string_view key)
-      : connection_(connection), statement_(statement), key_(key) {}
+  /// The prepared statements of one SQL text.
+  struct Prepared {
+    std::vector<sqlite3_stmt*> idle;
+    std::size_t borrowed = 0;
+  };
+  Statement(Connection* connection, sqlite3_stmt* statement, Prepared& home)
+      : connection_(connection), statement_(statement), home_(&home) {}
   Connection* connection_;
   void note_bind(int index, int code);
   sqlite3_stmt* statement_;
-  std::string_view key_;  // owned by the cache
+  Prepared* home_;  // in the cache, which keeps it as long as something is borrowed from it
   int failed_parameter_ = 0;
   int bind_error_ = 0;
 };
@@ -109,15 +117,14 @@ class Connection {
  private:
   friend class Statement;
   Connection() = default;
-  /// The prepared statements of one SQL text.
-  struct CacheEntry {
-    std::vector<sqlite3_stmt*> idle;
-    std::size_t borrowed = 0;
+  struct TextHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
   };
-  void give_back(sqlite3_stmt* statement, std::string_view key);
+  static void give_back(sqlite3_stmt* statement, Statement::Prepared& home);
   void drop_idle_statements();
   sqlite3* database_ = nullptr;
-  std::unordered_map<std::string, CacheEntry> cache_;
+  std::unordered_map<std::string, Statement::Prepared, TextHash, std::equal_to<>> cache_;
 };
 
 /// Begins on construction through begin(), rolls back when dropped unless committed. A commit that fails (busy) leaves

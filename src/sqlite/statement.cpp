@@ -84,12 +84,12 @@ std::string shortest(double number) {
 Statement::Statement(Statement&& other) noexcept
     : connection_(other.connection_),
       statement_(std::exchange(other.statement_, nullptr)),
-      key_(other.key_),
+      home_(other.home_),
       failed_parameter_(other.failed_parameter_),
       bind_error_(other.bind_error_) {}
 
 Statement::~Statement() {
-  if (statement_) connection_->give_back(statement_, key_);
+  if (statement_) Connection::give_back(statement_, *home_);
 }
 
 void Statement::note_bind(int index, int code) {
@@ -141,6 +141,14 @@ Statement& Statement::bind_value(int index, ColumnType type, const Value& value)
   if (const auto* text = std::get_if<std::string>(&value)) return bind_text(index, *text);
   if (const auto* blob = std::get_if<Blob>(&value)) return bind_blob(index, *blob);
   return bind_null(index);
+}
+
+Statement& Statement::bind_borrowed(int index, ColumnType type, const Value& value) {
+  if (const auto* text = std::get_if<std::string>(&value)) {
+    note_bind(index, sqlite3_bind_text64(statement_, index, text->data(), text->size(), SQLITE_STATIC, SQLITE_UTF8));
+    return *this;
+  }
+  return bind_value(index, type, value);
 }
 
 Result<bool> Statement::step() {

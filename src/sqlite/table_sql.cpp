@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "query/to_sql.hpp"
 
 namespace nizhal::sqlite {
@@ -32,20 +34,55 @@ const char* storage_class(ColumnType type) {
   return "BLOB";
 }
 
-/// `?1, ?2, …`
-std::string placeholders(std::size_t count) {
-  std::string list;
-  for (std::size_t i = 1; i <= count; ++i) list += fmt::format("{}?{}", i == 1 ? "" : ", ", i);
-  return list;
+// These texts are made for every row that is written, so they are put together with nothing but appending.
+
+void append_name(std::string& sql, std::string_view name) {
+  sql += '"';
+  for (const char character : name) {
+    if (character == '"') sql += '"';
+    sql += character;
+  }
+  sql += '"';
 }
 
+void append_parameter(std::string& sql, std::size_t number) {
+  sql += '?';
+  if (number >= 10) return void(sql += std::to_string(number));
+  sql += static_cast<char>('0' + number);
+}
+
+void append_columns(std::string& sql, const TableDef& table) {
+  bool first = true;
+  for (const ColumnDef& column : table.columns) {
+    if (!std::exchange(first, false)) sql += ", ";
+    append_name(sql, column.name);
+  }
+}
+
+/// Ends with `ON CONFLICT ("key") DO `.
 std::string insert_sql(const TableDef& table) {
-  return fmt::format("INSERT INTO {} ({}) VALUES ({}) ON CONFLICT ({}) DO ", quote_identifier(table.name),
-                     column_list(table), placeholders(table.columns.size()), quote_identifier(table.key));
+  std::string sql;
+  sql.reserve(128 + 40 * table.columns.size());
+  sql += "INSERT INTO ";
+  append_name(sql, table.name);
+  sql += " (";
+  append_columns(sql, table);
+  sql += ") VALUES (";
+  for (std::size_t i = 1; i <= table.columns.size(); ++i) {
+    if (i > 1) sql += ", ";
+    append_parameter(sql, i);
+  }
+  sql += ") ON CONFLICT (";
+  append_name(sql, table.key);
+  sql += ") DO ";
+  return sql;
 }
 
-std::string key_condition(const TableDef& table, std::size_t parameter) {
-  return fmt::format("{} = ?{}", quote_identifier(table.key), parameter);
+void append_key_condition(std::string& sql, const TableDef& table, std::size_t parameter) {
+  sql += " WHERE ";
+  append_name(sql, table.key);
+  sql += " = ";
+  append_parameter(sql, parameter);
 }
 
 /// True when the statement changed a row.
@@ -57,7 +94,7 @@ Result<bool> run_row_statement(Connection& connection, const TableDef& table, co
   auto statement = connection.prepare(sql);
   if (!statement) return tl::unexpected(statement.error());
   for (std::size_t i = 0; i < row.size(); ++i)
-    statement->bind_value(static_cast<int>(i) + 1, table.columns[i].type, row[i]);
+    statement->bind_borrowed(static_cast<int>(i) + 1, table.columns[i].type, row[i]);
   if (auto done = statement->run(); !done) return tl::unexpected(done.error());
   return connection.changes() > 0;
 }
@@ -104,8 +141,12 @@ Row read_result(const Statement& statement, const CompiledQuery& query) {
 }
 
 Result<std::optional<Row>> select_row(Connection& connection, const TableDef& table, const Value& key) {
-  auto statement = connection.prepare(fmt::format("SELECT {} FROM {} WHERE {}", column_list(table),
-                                                  quote_identifier(table.name), key_condition(table, 1)));
+  std::string sql = "SELECT ";
+  append_columns(sql, table);
+  sql += " FROM ";
+  append_name(sql, table.name);
+  append_key_condition(sql, table, 1);
+  auto statement = connection.prepare(sql);
   if (!statement) return tl::unexpected(statement.error());
   statement->bind_value(1, table.key_column().type, key);
   const auto found = statement->step();
@@ -115,19 +156,21 @@ Result<std::optional<Row>> select_row(Connection& connection, const TableDef& ta
 }
 
 Result<bool> insert_row(Connection& connection, const TableDef& table, const Row& row) {
-  return run_row_statement(connection, table, insert_sql(table) + "NOTHING", row);
+  return run_row_statement(connection, table, insert_sql(table).append("NOTHING"), row);
 }
 
 Result<void> upsert_row(Connection& connection, const TableDef& table, const Row& row) {
-  std::string assignments;
+  std::string sql = insert_sql(table);
+  bool first = true;
   for (const ColumnDef& column : table.columns) {
     if (column.name == table.key) continue;
-    const std::string name = quote_identifier(column.name);
-    assignments += fmt::format("{}{} = excluded.{}", assignments.empty() ? "" : ", ", name, name);
+    sql += std::exchange(first, false) ? "UPDATE SET " : ", ";
+    append_name(sql, column.name);
+    sql += " = excluded.";
+    append_name(sql, column.name);
   }
-  const std::string action = assignments.empty() ? "NOTHING" : "UPDATE SET " + assignments;
-  if (auto done = run_row_statement(connection, table, insert_sql(table) + action, row); !done)
-    return tl::unexpected(done.error());
+  if (first) sql += "NOTHING";
+  if (auto done = run_row_statement(connection, table, sql, row); !done) return tl::unexpected(done.error());
   return {};
 }
 
@@ -138,16 +181,19 @@ Result<bool> update_row(Connection& connection, const TableDef& table, const Val
     if (!row) return tl::unexpected(row.error());
     return row->has_value();
   }
-  std::string assignments;
+  std::string sql = "UPDATE ";
+  append_name(sql, table.name);
   for (std::size_t i = 0; i < changes.size(); ++i) {
     if (changes[i].first >= table.columns.size())
       return failure(ErrorCode::internal,
                      fmt::format("table {} has no column number {}", table.name, changes[i].first));
-    assignments +=
-        fmt::format("{}{} = ?{}", i == 0 ? "" : ", ", quote_identifier(table.columns[changes[i].first].name), i + 1);
+    sql += i == 0 ? " SET " : ", ";
+    append_name(sql, table.columns[changes[i].first].name);
+    sql += " = ";
+    append_parameter(sql, i + 1);
   }
-  auto statement = connection.prepare(fmt::format("UPDATE {} SET {} WHERE {}", quote_identifier(table.name),
-                                                  assignments, key_condition(table, changes.size() + 1)));
+  append_key_condition(sql, table, changes.size() + 1);
+  auto statement = connection.prepare(sql);
   if (!statement) return tl::unexpected(statement.error());
   for (std::size_t i = 0; i < changes.size(); ++i)
     statement->bind_value(static_cast<int>(i) + 1, table.columns[changes[i].first].type, changes[i].second);
@@ -157,8 +203,10 @@ Result<bool> update_row(Connection& connection, const TableDef& table, const Val
 }
 
 Result<bool> delete_row(Connection& connection, const TableDef& table, const Value& key) {
-  auto statement =
-      connection.prepare(fmt::format("DELETE FROM {} WHERE {}", quote_identifier(table.name), key_condition(table, 1)));
+  std::string sql = "DELETE FROM ";
+  append_name(sql, table.name);
+  append_key_condition(sql, table, 1);
+  auto statement = connection.prepare(sql);
   if (!statement) return tl::unexpected(statement.error());
   statement->bind_value(1, table.key_column().type, key);
   if (auto done = statement->run(); !done) return tl::unexpected(done.error());
