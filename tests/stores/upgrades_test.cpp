@@ -126,7 +126,7 @@ TEST_F(AppVersions, AStoreOfTheFirstFormatIsOpenedByTwoProcessesAtOnce) {
   mutate(first, "addTask", R"({"id":"t1","title":"kept"})");
   // As the first release left it.
   execute(first.store, R"(
-    DROP INDEX nizhal_outbox_key; DROP TABLE nizhal_inverse; DROP TABLE nizhal_subscription;
+    DROP INDEX nizhal_outbox_key; DROP INDEX nizhal_outbox_awaiting; DROP TABLE nizhal_inverse; DROP TABLE nizhal_subscription;
     ALTER TABLE nizhal_outbox DROP COLUMN dependency_key; ALTER TABLE nizhal_outbox DROP COLUMN awaits_server;
     ALTER TABLE nizhal_dead_letter DROP COLUMN dependency_key; ALTER TABLE nizhal_dead_letter DROP COLUMN chain;
     UPDATE nizhal_meta SET value = '1' WHERE key = 'format'; PRAGMA wal_checkpoint(TRUNCATE))");
