@@ -77,7 +77,7 @@ TEST(Bench, WithoutPostgresOnlyWhatNeedsNoneRuns) {
   std::string names;
   for (const json::value& figure : *figures->if_array())
     names += std::string(string_member(figure, "name").value_or("?")) + " ";
-  EXPECT_EQ(names, "idle-pull live-order live-fold live-join ");
+  EXPECT_EQ(names, "idle-pull live-order live-fold live-join mutate apply ");
   EXPECT_NE(finished.err.find("push: left out"), std::string::npos) << finished.err;
 }
 

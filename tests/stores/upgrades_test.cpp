@@ -128,6 +128,7 @@ TEST_F(AppVersions, AStoreOfTheFirstFormatIsOpenedByTwoProcessesAtOnce) {
   execute(first.store, R"(
     DROP INDEX nizhal_outbox_key; DROP INDEX nizhal_outbox_awaiting; DROP TABLE nizhal_inverse; DROP TABLE nizhal_subscription;
     ALTER TABLE nizhal_outbox DROP COLUMN dependency_key; ALTER TABLE nizhal_outbox DROP COLUMN awaits_server;
+    ALTER TABLE nizhal_outbox DROP COLUMN send_before; DROP TABLE nizhal_settled;
     ALTER TABLE nizhal_dead_letter DROP COLUMN dependency_key; ALTER TABLE nizhal_dead_letter DROP COLUMN chain;
     UPDATE nizhal_meta SET value = '1' WHERE key = 'format'; PRAGMA wal_checkpoint(TRUNCATE))");
   for (int round = 0; round < 5; ++round) {
