@@ -24,29 +24,32 @@ const char* comparison_name(Comparison comparison) {
   return "unknown";
 }
 
-bool comparison_holds(Comparison comparison, ColumnType type, const Value& value, const Value& operand) {
-  if (comparison == Comparison::is_null) return is_null(value);
-  if (comparison == Comparison::is_not_null) return !is_null(value);
-  if (is_null(value) || is_null(operand)) return false;
-  const auto order = compare_values(value, operand, type);
+bool ordering_holds(Comparison comparison, std::strong_ordering ordering) {
   switch (comparison) {
     case Comparison::eq:
-      return order == 0;
+      return ordering == 0;
     case Comparison::ne:
-      return order != 0;
+      return ordering != 0;
     case Comparison::lt:
-      return order < 0;
+      return ordering < 0;
     case Comparison::le:
-      return order <= 0;
+      return ordering <= 0;
     case Comparison::gt:
-      return order > 0;
+      return ordering > 0;
     case Comparison::ge:
-      return order >= 0;
+      return ordering >= 0;
     case Comparison::is_null:
     case Comparison::is_not_null:
       break;
   }
   return false;
+}
+
+bool comparison_holds(Comparison comparison, ColumnType type, const Value& value, const Value& operand) {
+  if (comparison == Comparison::is_null) return is_null(value);
+  if (comparison == Comparison::is_not_null) return !is_null(value);
+  if (is_null(value) || is_null(operand)) return false;
+  return ordering_holds(comparison, compare_values(value, operand, type));
 }
 
 }  // namespace nizhal

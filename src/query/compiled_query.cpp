@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include "base/decimal.hpp"
+#include "domain/conditions.hpp"
 #include "query/like.hpp"
 #include "query/operand.hpp"
 
@@ -386,27 +387,6 @@ class Compiler {
 
 Truth truth_of(bool holds) { return holds ? Truth::yes : Truth::no; }
 
-bool holds(Comparison comparison, std::strong_ordering ordering) {
-  switch (comparison) {
-    case Comparison::eq:
-      return ordering == 0;
-    case Comparison::ne:
-      return ordering != 0;
-    case Comparison::lt:
-      return ordering < 0;
-    case Comparison::le:
-      return ordering <= 0;
-    case Comparison::gt:
-      return ordering > 0;
-    case Comparison::ge:
-      return ordering >= 0;
-    case Comparison::is_null:
-    case Comparison::is_not_null:
-      break;
-  }
-  return false;
-}
-
 Truth judge_in(const CompiledPredicate& predicate, const Value& value) {
   if (predicate.operands.empty() && !predicate.has_null_operand) return Truth::no;
   if (is_null(value)) return Truth::unknown;
@@ -419,7 +399,8 @@ Truth judge_condition(const CompiledPredicate& predicate, const Value& value) {
   if (predicate.comparison == Comparison::is_null) return truth_of(is_null(value));
   if (predicate.comparison == Comparison::is_not_null) return truth_of(!is_null(value));
   if (predicate.operands.empty() || is_null(value)) return Truth::unknown;
-  return truth_of(holds(predicate.comparison, compare_values(value, predicate.operands.front(), predicate.type)));
+  return truth_of(
+      ordering_holds(predicate.comparison, compare_values(value, predicate.operands.front(), predicate.type)));
 }
 
 Truth judge_like(const CompiledPredicate& predicate, const Value& value) {
