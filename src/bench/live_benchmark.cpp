@@ -1,14 +1,12 @@
 #include "bench/live_benchmark.hpp"
 
-#include <cstdlib>
-#include <filesystem>
-#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include <nizhal/domain.hpp>
 
+#include "bench/rounds.hpp"
 #include "client/live_queries.hpp"
 #include "client/local_store.hpp"
 #include "domain/compiled_domain.hpp"
@@ -88,14 +86,6 @@ class LiveRunner {
  public:
   LiveRunner(Benchmark benchmark, const Options& options, const Outside& outside)
       : benchmark_(benchmark), options_(options), outside_(outside), query_(query_of(benchmark)) {}
-  ~LiveRunner() {
-    live_.reset();
-    store_.reset();
-    std::error_code ignored;
-    if (!directory_.empty()) std::filesystem::remove_all(directory_, ignored);
-  }
-  LiveRunner(const LiveRunner&) = delete;
-  LiveRunner& operator=(const LiveRunner&) = delete;
 
   Result<Figure> run() {
     figure_.name = to_string(benchmark_);
@@ -105,7 +95,10 @@ class LiveRunner {
     if (auto opened = open(); !opened) return tl::unexpected(opened.error());
     if (auto filled = fill(); !filled) return tl::unexpected(filled.error());
     if (auto followed = follow(); !followed) return tl::unexpected(followed.error());
-    if (auto measured = measure(); !measured) return tl::unexpected(measured.error());
+    auto measured = measure_rounds(
+        figure_, options_, outside_, [this](std::chrono::seconds duration) { return changes_per_second(duration); },
+        [this](std::chrono::seconds duration) { return runs_per_second(duration); });
+    if (!measured) return tl::unexpected(measured.error());
     say("rows", fmt::to_string(options_.rows));
     say("us per change", fmt::format("{:.1f}", 1e6 / figure_.value()));
     say("us per run of the query", fmt::format("{:.0f}", 1e6 / figure_.limit()));
@@ -118,14 +111,11 @@ class LiveRunner {
   std::string entry_id(std::size_t number) const { return fmt::format("entry-{:08}", number); }
 
   Result<void> open() {
-    std::error_code error;
-    std::string pattern = (std::filesystem::temp_directory_path(error) / "nizhal-bench-XXXXXX").string();
-    if (error || !::mkdtemp(pattern.data())) return failure(ErrorCode::io_error, "no temporary directory");
-    directory_ = pattern;
+    if (directory_.path().empty()) return failure(ErrorCode::io_error, "no temporary directory");
     auto domain = CompiledDomain::compile(live_domain());
     if (!domain) return tl::unexpected(domain.error());
     client::LocalStoreOptions options;
-    options.path = directory_ + "/device.db";
+    options.path = directory_.path() + "/device.db";
     options.domain = std::move(*domain);
     options.actor = {.user_id = "user", .owner_id = "shop", .claims = ""};
     auto store = client::LocalStore::open(std::move(options), outside_.clock, outside_.random, Log());
@@ -192,7 +182,7 @@ class LiveRunner {
     std::size_t changes = 0;
     const std::size_t before = deliveries_;
     for (; Monotonic::now() < end; ++changes) {
-      if (outside_.is_interrupted()) return failure(ErrorCode::closed, "interrupted");
+      if (auto on = go_on(outside_); !on) return tl::unexpected(on.error());
       if (auto changed = change(changes); !changed) return tl::unexpected(changed.error());
       const auto start = Monotonic::now();
       live_->process();
@@ -208,7 +198,7 @@ class LiveRunner {
     std::size_t runs = 0;
     std::size_t rows = 0;
     do {
-      if (outside_.is_interrupted()) return failure(ErrorCode::closed, "interrupted");
+      if (auto on = go_on(outside_); !on) return tl::unexpected(on.error());
       const auto result = store_->query(query_);
       if (!result) return tl::unexpected(result.error());
       rows = result->size();
@@ -218,30 +208,12 @@ class LiveRunner {
     return static_cast<double>(runs) / std::chrono::duration<double>(Monotonic::now() - start).count();
   }
 
-  Result<void> measure() {
-    const auto duration = std::chrono::seconds(options_.seconds);
-    for (std::size_t i = 0; i < options_.rounds; ++i) {
-      Round round;
-      for (const bool limits_turn : {i % 2 == 0, i % 2 != 0}) {
-        const auto measured = limits_turn ? runs_per_second(duration) : changes_per_second(duration);
-        if (!measured) return tl::unexpected(measured.error());
-        (limits_turn ? round.limit : round.value) = *measured;
-      }
-      outside_.progress(
-          fmt::format("{}: round {} of {}: {:.1f} us per change, {:.0f} us per run of the query, {:.0f} "
-                      "times as fast",
-                      figure_.name, i + 1, options_.rounds, 1e6 / round.value, 1e6 / round.limit, round.ratio()));
-      figure_.rounds.push_back(round);
-    }
-    return {};
-  }
-
   const Benchmark benchmark_;
   const Options& options_;
   const Outside& outside_;
   const QuerySpec query_;
   Figure figure_;
-  std::string directory_;
+  Directory directory_;
   std::unique_ptr<client::LocalStore> store_;
   std::unique_ptr<client::LiveQueries> live_;
   std::vector<Row> shown_;
