@@ -23,16 +23,23 @@ constexpr std::size_t kPageRows = 1'000;
 constexpr std::size_t kBodyBytes = 100;  // of a row's text
 constexpr const char* kOwner = "owner-1";
 
-// What the limit keeps: the app's table as the store makes it, and the outbox with its columns and indexes.
+// What the limit keeps: the app's table as the store makes it, and the outbox with the columns, constraints and indexes
+// of nizhal_outbox (the store's schema, store_schema.cpp).
 constexpr const char* kItems =
     "CREATE TABLE items(id TEXT PRIMARY KEY NOT NULL, owner_id TEXT NOT NULL, body TEXT NOT NULL, amount INTEGER NOT "
     "NULL)";
-constexpr const char* kOutbox =
-    "CREATE TABLE outbox(ordinal INTEGER PRIMARY KEY NOT NULL, mutation_id INTEGER UNIQUE, client_mutation_id TEXT NOT "
-    "NULL UNIQUE, id_seed TEXT NOT NULL, name TEXT NOT NULL, args_version INTEGER NOT NULL, args TEXT NOT NULL, hlc "
-    "TEXT NOT NULL, depends_on TEXT NOT NULL, enqueued_at TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, covered "
-    "INTEGER NOT NULL DEFAULT 0, outcome_known INTEGER NOT NULL DEFAULT 0, last_error TEXT NOT NULL DEFAULT '', "
-    "dependency_key TEXT NOT NULL DEFAULT '', awaits_server INTEGER NOT NULL DEFAULT 0)";
+constexpr const char* kOutbox = R"(
+CREATE TABLE outbox(
+  ordinal INTEGER PRIMARY KEY NOT NULL, mutation_id INTEGER UNIQUE, client_mutation_id TEXT NOT NULL UNIQUE,
+  id_seed TEXT NOT NULL, name TEXT NOT NULL, args_version INTEGER NOT NULL, args TEXT NOT NULL, hlc TEXT NOT NULL,
+  depends_on TEXT NOT NULL DEFAULT '[]', enqueued_at TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
+  covered INTEGER NOT NULL DEFAULT 0, outcome_known INTEGER NOT NULL DEFAULT 0, last_error TEXT NOT NULL DEFAULT '',
+  dependency_key TEXT NOT NULL DEFAULT '', awaits_server INTEGER NOT NULL DEFAULT 0,
+  send_before INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX outbox_awaiting ON outbox(ordinal) WHERE awaits_server <> 0;
+CREATE INDEX outbox_key ON outbox(dependency_key) WHERE dependency_key <> '';
+CREATE INDEX outbox_dependent ON outbox(ordinal) WHERE depends_on <> '[]';
+)";
 
 /// A file through SQLite's C API, with the store's pragmas, and nothing else.
 class BareFile {
