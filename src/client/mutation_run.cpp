@@ -146,6 +146,14 @@ const TableDef* MutationRun::resolve(const TableDef& table) {
   return own;
 }
 
+const TableDef* MutationRun::resolve(const TableDef& table, const Value& key) {
+  const TableDef* own = resolve(table);
+  std::string why;
+  if (!own || !check_value(own->key_column(), key, &why)) return nullptr;
+  note_read(*own, key);
+  return own;
+}
+
 bool MutationRun::check_row(const TableDef& table, const Row& row) {
   if (row.size() != table.columns.size()) {
     refuse("internal", fmt::format("a row of \"{}\" must have {} values", table.name, table.columns.size()));
@@ -160,9 +168,10 @@ bool MutationRun::check_row(const TableDef& table, const Row& row) {
   return true;
 }
 
-bool MutationRun::check_key(const TableDef& table, const Value& key) {
-  std::string why;
-  return check_value(table.key_column(), key, &why);
+bool MutationRun::check_changeable(const TableDef& table, const char* what) {
+  if (table.append_only)
+    refuse("append_only", fmt::format("\"{}\" is append-only: its rows are never {}", table.name, what));
+  return !table.append_only;
 }
 
 void MutationRun::note_read(const TableDef& table, const Value& key) {
@@ -176,6 +185,13 @@ void MutationRun::note_written(const TableDef& table, const Value& key) {
 }
 
 void MutationRun::note_searched(const TableDef& table) { footprint_.searched.push_back(table_id(table.name)); }
+
+std::optional<Row> MutationRun::row_now(const TableDef& table, const Value& key) {
+  auto row = sqlite::select_row(*state_.connection, table, key);
+  if (row) return std::move(*row);
+  fail(row.error());
+  return std::nullopt;
+}
 
 bool MutationRun::remember(const TableDef& table, const Value& key, const std::optional<Row>& before) {
   note_written(table, key);
@@ -200,18 +216,16 @@ bool MutationRun::remember(const TableDef& table, const Value& key, const std::o
   return true;
 }
 
+bool MutationRun::wrote(const TableDef& table, const Result<bool>& written) {
+  if (!written) fail_write(table, written.error());
+  return written.value_or(false);
+}
+
 std::optional<Row> MutationRun::get(const TableDef& table, const Value& key, Scope) {
   if (stopped()) return std::nullopt;
-  const TableDef* own = resolve(table);
-  // A key of the wrong shape names no row.
-  if (!own || !check_key(*own, key)) return std::nullopt;
-  note_read(*own, key);
-  auto row = sqlite::select_row(*state_.connection, *own, key);
-  if (!row) {
-    fail(row.error());
-    return std::nullopt;
-  }
-  return std::move(*row);
+  const TableDef* own = resolve(table, key);
+  if (!own) return std::nullopt;
+  return row_now(*own, key);
 }
 
 std::vector<Row> MutationRun::find(const QuerySpec& query, Scope) {
@@ -255,24 +269,16 @@ void MutationRun::upsert(const TableDef& table, const Row& row, Scope) {
   if (!own || !check_row(*own, row)) return;
   const Value& key = row[own->key_index()];
   note_read(*own, key);
-  auto before = sqlite::select_row(*state_.connection, *own, key);
-  if (!before) return fail(before.error());
-  if (*before && own->append_only)
-    return refuse("append_only", fmt::format("\"{}\" is append-only: its rows are never changed", own->name));
-  if (!remember(*own, key, *before)) return;
-  if (auto done = row_writer::upsert(state_, *own, row, &*before); !done) fail_write(*own, done.error());
+  const std::optional<Row> before = row_now(*own, key);
+  if (stopped() || (before && !check_changeable(*own, "changed")) || !remember(*own, key, before)) return;
+  if (auto done = row_writer::upsert(state_, *own, row, &before); !done) fail_write(*own, done.error());
 }
 
 bool MutationRun::update(const TableDef& table, const Value& key,
                          const std::vector<std::pair<std::size_t, Value>>& changes, Scope) {
   if (stopped()) return false;
-  const TableDef* own = resolve(table);
-  if (!own || !check_key(*own, key)) return false;
-  note_read(*own, key);
-  if (own->append_only) {
-    refuse("append_only", fmt::format("\"{}\" is append-only: its rows are never changed", own->name));
-    return false;
-  }
+  const TableDef* own = resolve(table, key);
+  if (!own || !check_changeable(*own, "changed")) return false;
   std::string why;
   for (const auto& [column, value] : changes) {
     if (column < own->columns.size() && column != own->key_index() && check_value(own->columns[column], value, &why))
@@ -283,44 +289,18 @@ bool MutationRun::update(const TableDef& table, const Value& key,
                            : fmt::format("update of \"{}\": no such column", own->name));
     return false;
   }
-  auto before = sqlite::select_row(*state_.connection, *own, key);
-  if (!before) {
-    fail(before.error());
-    return false;
-  }
-  if (!*before) return false;
+  const std::optional<Row> before = row_now(*own, key);
+  if (!before) return false;
   if (changes.empty()) return true;
-  if (!remember(*own, key, *before)) return false;
-  auto done = row_writer::update(state_, *own, key, changes, &*before);
-  if (!done) {
-    fail_write(*own, done.error());
-    return false;
-  }
-  return *done;
+  return remember(*own, key, before) && wrote(*own, row_writer::update(state_, *own, key, changes, &before));
 }
 
 bool MutationRun::remove(const TableDef& table, const Value& key, Scope) {
   if (stopped()) return false;
-  const TableDef* own = resolve(table);
-  if (!own || !check_key(*own, key)) return false;
-  note_read(*own, key);
-  if (own->append_only) {
-    refuse("append_only", fmt::format("\"{}\" is append-only: its rows are never removed", own->name));
-    return false;
-  }
-  auto before = sqlite::select_row(*state_.connection, *own, key);
-  if (!before) {
-    fail(before.error());
-    return false;
-  }
-  if (!*before) return false;
-  if (!remember(*own, key, *before)) return false;
-  auto done = row_writer::remove(state_, *own, key, &*before);
-  if (!done) {
-    fail_write(*own, done.error());
-    return false;
-  }
-  return *done;
+  const TableDef* own = resolve(table, key);
+  if (!own || !check_changeable(*own, "removed")) return false;
+  const std::optional<Row> before = row_now(*own, key);
+  return before && remember(*own, key, before) && wrote(*own, row_writer::remove(state_, *own, key, &before));
 }
 
 std::int64_t MutationRun::next_in_bucket(const TableDef& table, std::string_view number_column,

@@ -54,14 +54,20 @@ class MutationRun : public MutatorBackend {
   void fail_write(const TableDef& table, const Error& error);
   /// The domain's own definition of the table, or nothing when it has none (then the run is refused).
   const TableDef* resolve(const TableDef& table);
+  /// The same for a call that names a row, which the run then depends on. A key of the wrong shape names none.
+  const TableDef* resolve(const TableDef& table, const Value& key);
   bool check_row(const TableDef& table, const Row& row);
-  bool check_key(const TableDef& table, const Value& key);
+  /// Refuses what would change or remove a row of an append-only table; `what` ends the sentence "its rows are never".
+  bool check_changeable(const TableDef& table, const char* what);
   /// Takes down that the run's outcome depends on this row, there or not.
   void note_read(const TableDef& table, const Value& key);
   void note_written(const TableDef& table, const Value& key);
   void note_searched(const TableDef& table);
+  /// The row as it is; nothing when it is not there, or cannot be read (then the run failed).
+  std::optional<Row> row_now(const TableDef& table, const Value& key);
   /// Keeps the row's image unless this run already has it.
   bool remember(const TableDef& table, const Value& key, const std::optional<Row>& before);
+  bool wrote(const TableDef& table, const Result<bool>& written);
 
   StoreState& state_;
   std::int64_t ordinal_;
