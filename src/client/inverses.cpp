@@ -2,46 +2,24 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "base/json.hpp"
 #include "client/authoritative.hpp"
 #include "client/dependencies.hpp"
 #include "client/enqueue.hpp"
+#include "client/mutation_run.hpp"
 #include "client/tuning.hpp"
 #include "domain/arguments_codec.hpp"
 #include "domain/hlc.hpp"
 #include "domain/upcast.hpp"
 #include "domain/value_json.hpp"
-#include "sqlite/table_sql.hpp"
 
 namespace nizhal::client::inverses {
 namespace {
 
 /// The door of an inverse: it reads what queries see and cannot write.
-class ReadOnlyDoor : public MutatorBackend {
+class ReadOnlyDoor : public MutationRun {
  public:
-  ReadOnlyDoor(StoreState& state, Timestamp now, std::string seed) : state_(state), now_(now), seed_(std::move(seed)) {}
-
-  std::optional<Row> get(const TableDef& table, const Value& key, Scope) override {
-    const TableDef* own = resolve(table);
-    std::string why;
-    if (!own || !check_value(own->key_column(), key, &why)) return std::nullopt;
-    auto row = sqlite::select_row(*state_.connection, *own, key);
-    if (row) return std::move(*row);
-    fail(row.error());
-    return std::nullopt;
-  }
-  std::vector<Row> find(const QuerySpec& query, Scope) override {
-    const TableDef* own = query.table ? resolve(*query.table) : nullptr;
-    if (!own) return {};
-    QuerySpec resolved = query;
-    resolved.table = own;
-    auto rows = sqlite::select_rows(*state_.connection, resolved);
-    if (rows) return std::move(*rows);
-    fail(rows.error());
-    return {};
-  }
+  using MutationRun::MutationRun;
   void insert(const TableDef& table, const Row&, Scope) override { refuse_write("insert", table); }
   void upsert(const TableDef& table, const Row&, Scope) override { refuse_write("upsert", table); }
   bool update(const TableDef& table, const Value&, const std::vector<std::pair<std::size_t, Value>>&, Scope) override {
@@ -57,41 +35,12 @@ class ReadOnlyDoor : public MutatorBackend {
     refuse_write("next_in_bucket", table);
     return 0;
   }
-  Timestamp now() override { return now_; }
-  std::string new_id() override { return derived_uuid(seed_, ids_made_++); }
-  const Actor& actor() const override { return state_.actor; }
-  bool on_server() const override { return false; }
-  void mark_unscoped() override {}
-  void fail_usage(std::string message) override {
-    if (refusal_.empty()) refusal_ = std::move(message);
-  }
-
-  const std::optional<Error>& failed() const { return failed_; }
-  /// What the inverse did wrong; empty: nothing.
-  const std::string& refusal() const { return refusal_; }
 
  private:
-  const TableDef* resolve(const TableDef& table) {
-    if (failed_ || !refusal_.empty()) return nullptr;
-    const TableDef* own = state_.domain().domain().find_table(table.name);
-    if (!own) fail_usage(fmt::format("table \"{}\" is not registered in this domain", table.name));
-    return own;
-  }
   void refuse_write(const char* what, const TableDef& table) {
     fail_usage(fmt::format("it may only read, but calls {} on \"{}\"; what it needs belongs into the call's arguments",
                            what, table.name));
   }
-  void fail(Error error) {
-    if (error.code == ErrorCode::invalid_args) return fail_usage(std::move(error.message));
-    if (!failed_) failed_ = std::move(error);
-  }
-
-  StoreState& state_;
-  Timestamp now_;
-  std::string seed_;
-  std::uint64_t ids_made_ = 0;
-  std::optional<Error> failed_;
-  std::string refusal_;
 };
 
 struct Kept {
@@ -149,11 +98,12 @@ Result<void> keep(StoreState& state, const MutatorDef& mutator, const MutatorDef
     return failure(ErrorCode::refused, fmt::format("internal: the inverse of mutator \"{}\": {}", mutator.name, why));
   };
   const auto stamp = parse_hlc(entry.hlc);
-  ReadOnlyDoor door(state, stamp ? stamp->time() : state.now(), entry.id_seed + "/inverse");
+  Footprint unused;  // an inverse is computed once, whatever changes later
+  ReadOnlyDoor door(state, entry.ordinal, stamp ? stamp->time() : state.now(), entry.id_seed + "/inverse", unused);
   MutatorContext context(door);
   auto call = call_inverse(mutator, context, values);
   if (door.failed()) return tl::unexpected(*door.failed());
-  if (!door.refusal().empty()) return wrong(door.refusal());
+  if (door.refused()) return wrong(door.refused()->message);
   if (!call) {
     state.log.error("mutate",
                     fmt::format("the inverse of mutator \"{}\" threw: {}", mutator.name, call.error().message));
