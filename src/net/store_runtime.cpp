@@ -279,13 +279,15 @@ Subscription StoreRuntime::on_status(std::function<void(const StoreStatus&)> cal
 
 void StoreRuntime::post(std::function<void()> work) { asio::post(loop_->io, std::move(work)); }
 
-bool StoreRuntime::is_own_thread() const { return std::this_thread::get_id() == loop_->thread.get_id(); }
+bool StoreRuntime::is_own_thread() const {
+  return std::this_thread::get_id() == loop_->thread.get_id() || (loop_->target && loop_->target->is_own_thread());
+}
 
 Result<SyncReport> StoreRuntime::sync_now(std::chrono::milliseconds timeout) {
   Loop& loop = *loop_;
   if (!loop.options.net && !loop.target)
     return failure(ErrorCode::usage, "this store has no server to sync with; open it with StoreOptions::server");
-  if (is_own_thread() || (loop.target && loop.target->is_own_thread()))
+  if (is_own_thread())
     return failure(ErrorCode::usage, "sync_now() waits for the thread that this callback runs on; call it elsewhere");
   auto waiter = std::make_shared<Waiter>();
   auto report = waiter->get_future();

@@ -58,6 +58,7 @@ class StoreRuntime {
   [[nodiscard]] Subscription on_status(std::function<void(const StoreStatus&)> callback);
   /// Runs on the store's thread, unless the store ends before.
   void post(std::function<void()> work);
+  /// The thread of the callbacks, or that of the target's calls: syncing goes on only when these return.
   bool is_own_thread() const;
   /// Waits for one complete sync that began after this call. Not from a callback (usage).
   Result<SyncReport> sync_now(std::chrono::milliseconds timeout);

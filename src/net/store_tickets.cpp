@@ -36,7 +36,7 @@ Result<Ticket> Store::Implementation::decide(std::string_view what, const Mutate
   if (is_authoritative && machine.status().connection == StoreStatus::Connection::local_only)
     return failure(ErrorCode::usage,
                    fmt::format("\"{}\" is to be decided by the server, and this store has none: open it with "
-                               "StoreOptions::server, or mutate with SyncMode::local_first",
+                               "StoreOptions::server (or ::target), or mutate with SyncMode::local_first",
                                what));
   if (is_authoritative && runtime.is_own_thread())
     return failure(ErrorCode::usage,

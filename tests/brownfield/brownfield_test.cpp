@@ -3,11 +3,17 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -26,6 +32,38 @@ namespace {
 
 using Titles = std::map<std::string, std::string>;  // id → title, with " (done)"
 
+constexpr std::chrono::milliseconds kPatience{60'000};
+
+std::string told(const Outcome& outcome) { return outcome.is_done() ? "done" : outcome.code; }
+
+MutateOptions asking(std::chrono::milliseconds timeout = kPatience) {
+  return {.mode = SyncMode::server_authoritative, .timeout = timeout};
+}
+
+/// What came in callbacks, in order.
+template <class T>
+class Heard {
+ public:
+  void add(T item) {
+    const std::lock_guard lock(mutex_);
+    items_.push_back(std::move(item));
+    changed_.notify_all();
+  }
+  bool wait_for_last(const T& wanted) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, kPatience, [&] { return !items_.empty() && items_.back() == wanted; });
+  }
+  std::vector<T> items() const {
+    const std::lock_guard lock(mutex_);
+    return items_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<T> items_;
+};
+
 /// The backend on one port for as long as the test runs, whether it listens or not.
 class RestServer {
  public:
@@ -36,10 +74,12 @@ class RestServer {
   todos::Backend backend;
   /// The connection of the next write whose turn it is when this reaches zero is cut after the write was done.
   std::atomic<int> writes_until_a_reply_is_lost{-1};
+  /// No list is answered.
+  std::atomic<bool> are_lists_cut{false};
   std::uint16_t port() const { return port_; }
   void start() {
     listener_ = std::make_unique<todos::Listener>(backend, port_, [this](const todos::Request& request) {
-      if (request.method() == boost::beast::http::verb::get) return true;
+      if (request.method() == boost::beast::http::verb::get) return !are_lists_cut;
       if (writes_until_a_reply_is_lost < 0) return true;
       return writes_until_a_reply_is_lost-- != 0;
     });
@@ -68,6 +108,9 @@ class Device {
     open();
   }
   Store& store() { return *store_; }
+  Result<Ticket> ask(const std::string& id, const std::string& title, const MutateOptions& options = asking()) {
+    return store_->mutate("addTodo", todos::AddTodo{.id = id, .title = title}, options);
+  }
   std::string add(const std::string& id, const std::string& title) {
     return require(store_->mutate("addTodo", todos::AddTodo{.id = id, .title = title}), "addTodo").client_mutation_id;
   }
@@ -224,6 +267,134 @@ TEST_F(Brownfield, AStoreWithATargetAndAServerOrWithChosenBucketsIsAUsageError) 
   const auto chosen = open_store(options);
   ASSERT_FALSE(chosen);
   EXPECT_EQ(chosen.error().code, ErrorCode::usage);
+}
+
+TEST_F(Brownfield, TicketsFollowAWriteFromTheDeviceToTheBackendAndItsPull) {
+  Heard<std::string> calls;
+  const Ticket written = require(one.ask("a", "bread", {}), "addTodo");
+  const Ticket refused = require(one.ask("b", "forbidden", {}), "addTodo");
+  written.on_server([&](const Outcome& outcome) { calls.add("on server: " + told(outcome)); });
+  written.on_confirmed([&](const Outcome& outcome) { calls.add("confirmed: " + told(outcome)); });
+  EXPECT_EQ(told(*written.wait(Tier::on_device, kPatience)), "done");
+  EXPECT_EQ(written.wait(Tier::on_server, std::chrono::milliseconds(0)).error().code, ErrorCode::busy);
+
+  // The backend does it, and the pull fails: on the server, and not yet confirmed.
+  server.are_lists_cut = true;
+  ASSERT_FALSE(one.store().sync_now());
+  const Outcome on_server = require(written.wait(Tier::on_server, kPatience), "the answer");
+  EXPECT_TRUE(on_server.server_id.has_value()) << "the backend gave it another id";
+  EXPECT_EQ(written.wait(Tier::confirmed, std::chrono::milliseconds(0)).error().code, ErrorCode::busy);
+  EXPECT_EQ(told(*refused.wait(Tier::confirmed, kPatience)), "bad_title") << "a refusal is final at once";
+
+  server.are_lists_cut = false;
+  one.sync();
+  EXPECT_EQ(told(*written.wait(Tier::confirmed, kPatience)), "done");
+  EXPECT_TRUE(calls.wait_for_last("confirmed: done"));
+  EXPECT_EQ(calls.items(), (std::vector<std::string>{"on server: done", "confirmed: done"}));
+  one.reopen();
+  EXPECT_EQ(told(*one.store().ticket(written.client_mutation_id).wait(Tier::confirmed, kPatience)), "done");
+}
+
+TEST_F(Brownfield, LiveQueriesShowEachChangeOnceAndNeverAnInBetweenState) {
+  Heard<Titles> seen;
+  const Subscription live = require(one.store().live(from(todos::todos).order_by("id"),
+                                                     [&](const Rows<todos::Todo>& rows, const Delta<todos::Todo>&) {
+                                                       Titles titles;
+                                                       for (const todos::Todo& todo : rows)
+                                                         titles[todo.id] = todo.title + (todo.done ? " (done)" : "");
+                                                       seen.add(std::move(titles));
+                                                     }),
+                                    "a live query");
+  ASSERT_TRUE(seen.wait_for_last({}));
+  one.add("a", "bread");
+  ASSERT_TRUE(seen.wait_for_last({{"a", "bread"}}));
+  one.add("b", "forbidden");
+  ASSERT_TRUE(seen.wait_for_last({{"a", "bread"}, {"b", "forbidden"}}));
+  one.sync();
+  ASSERT_TRUE(seen.wait_for_last(server.backend.titles())) << "under the backend's id, without the refused one";
+  server.backend.add("from the office");
+  one.sync();
+  ASSERT_TRUE(seen.wait_for_last(server.backend.titles()));
+  for (const Titles& titles : seen.items()) {
+    std::size_t breads = 0;
+    for (const auto& [id, title] : titles) breads += title == "bread" ? 1 : 0;
+    EXPECT_LE(breads, 1U) << "shown under both ids";
+  }
+  EXPECT_EQ(seen.items().back().size(), 2U);
+}
+
+TEST_F(Brownfield, AWriteThatTheBackendIsToDecideIsShownWhenMutateReturns) {
+  one.add("a", "bread");
+  one.store().set_online(true);
+  const auto asked = one.ask("b", "milk");
+  ASSERT_TRUE(asked) << asked.error().message;
+  EXPECT_EQ(one.titles(), server.backend.titles()) << "what was pending went before, and both have the backend's ids";
+  EXPECT_EQ(server.backend.writes_done(), 2U);
+  EXPECT_EQ(told(*asked->wait(Tier::on_server, std::chrono::milliseconds(0))), "done");
+  EXPECT_EQ(told(*asked->wait(Tier::confirmed, kPatience)), "done");
+
+  const auto refused = one.ask("c", "forbidden");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::refused);
+  EXPECT_EQ(refused.error().message, "bad_title: this title is not allowed");
+  EXPECT_EQ(one.titles(), server.backend.titles());
+  EXPECT_EQ(require(one.store().dead_letters(), "dead letters").size(), 0U) << "the caller has the refusal";
+}
+
+TEST_F(Brownfield, AWriteThatTheBackendCannotBeAskedForIsNotKept) {
+  const auto expect_nothing_kept = [&](ErrorCode code) {
+    const auto asked = one.ask("a", "bread");
+    ASSERT_FALSE(asked);
+    EXPECT_EQ(asked.error().code, code) << asked.error().message;
+    EXPECT_EQ(require(one.store().outbox(), "the outbox").size(), 0U);
+    EXPECT_EQ(one.titles(), Titles{});
+  };
+  expect_nothing_kept(ErrorCode::unreachable);  // offline
+  server.backend.sign_out(true);
+  one.store().set_online(true);
+  expect_nothing_kept(ErrorCode::unauthorized);
+  server.backend.sign_out(false);
+  EXPECT_EQ(server.backend.writes_done(), 0U);
+}
+
+TEST_F(Brownfield, AWriteWhoseAnswerIsLostWhileItsCallerWaitsIsAskedForAgainAndDoneOnce) {
+  one.sync();
+  server.writes_until_a_reply_is_lost = 0;
+  one.store().set_online(true);
+  const auto asked = one.ask("a", "bread");
+  ASSERT_TRUE(asked) << asked.error().message;
+  EXPECT_EQ(server.backend.writes_done(), 1U);
+  EXPECT_EQ(one.titles(), server.backend.titles());
+}
+
+/// A target whose calls use the store that they belong to.
+class MeddlingTarget : public SyncTarget {
+ public:
+  TargetResult<TargetPage> pull(const TargetPull&) override { return TargetPage(); }
+  TargetResult<Outcome> push(const TargetMutation& mutation) override {
+    if (during_push) std::exchange(during_push, nullptr)();
+    return mutation.name == "addTodo" ? done() : reject("unknown", "never heard of it");
+  }
+  std::function<void()> during_push;
+};
+
+TEST_F(Brownfield, WaitingForTheBackendInACallOfTheTargetIsAUsageError) {
+  const auto target = std::make_shared<MeddlingTarget>();
+  StoreOptions options{.path = folder.file("three.db"),
+                       .domain = todos::domain(),
+                       .actor = {.user_id = "u1", .owner_id = "o1"},
+                       .target = target};
+  options.start_online = false;
+  Store store = require(open_store(std::move(options)), "opening the store");
+  const Ticket ticket = require(store.mutate("addTodo", todos::AddTodo{.id = "a", .title = "bread"}), "addTodo");
+  std::vector<ErrorCode> codes;
+  target->during_push = [&] {
+    codes.push_back(store.mutate("addTodo", todos::AddTodo{.id = "b", .title = "milk"}, asking()).error().code);
+    codes.push_back(ticket.wait(Tier::on_server, kPatience).error().code);
+    EXPECT_TRUE(store.mutate("addTodo", todos::AddTodo{.id = "c", .title = "eggs"})) << "this needs nobody";
+  };
+  EXPECT_EQ(require(store.sync_now(), "syncing").pending, 0U);
+  EXPECT_EQ(codes, (std::vector<ErrorCode>{ErrorCode::usage, ErrorCode::usage}));
 }
 
 TEST_F(Brownfield, LostRepliesRestartsAndOfflineTimesEndWithAllEqualAndNothingDoneTwice) {
