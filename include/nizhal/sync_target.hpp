@@ -117,7 +117,8 @@ class TargetPage {
 ///
 /// Threads: called on a thread of the store's own, one call at a time, never while another is running. The end of the
 /// store waits for a call that is running, so calls need timeouts of their own. What a call throws is logged and counts
-/// as busy. A call may use the store, except for sync_now and its end.
+/// as busy. A call may use the store, except for its end and for what waits for the backend (sync_now, Ticket::wait,
+/// a server_authoritative mutation): those are usage errors there.
 class SyncTarget {
  public:
   virtual ~SyncTarget() = default;
