@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <nizhal/domain.hpp>
 #include <nizhal/result.hpp>
@@ -20,6 +21,8 @@ struct PostgresOptions {
   std::string listen_url = {};
   /// The URL leads through a pooler in transaction mode, such as pgbouncer with pool_mode = transaction.
   bool transaction_pooler = false;
+  /// A streaming replica of the same cluster, from which backfills are read (S12). Empty: everything from the URL.
+  std::string read_url = {};
   std::size_t connections_max = 0;  // 0: as many as the workers can use
   /// Of the database, for one statement. A longer one is ended and the request answered "busy", within 10 s.
   std::chrono::milliseconds statement_timeout{5'000};
@@ -46,6 +49,18 @@ struct AuthOptions {
 };
 AuthOptions bearer_token_auth(BearerTokenOptions options);
 
+/// How several instances on one database hear of each other's commits and of who is present. Without it nothing is lost
+/// either: each looks at the database a few times a second.
+struct RealtimeOptions {
+  enum class Kind { in_process, listen_notify };
+  Kind kind = Kind::in_process;
+  std::string url = {};  // listen_notify: a direct connection; empty: the storage's listen_url, else its URL
+};
+/// One instance.
+RealtimeOptions in_process_realtime();
+/// Several instances on one PostgreSQL, by LISTEN and NOTIFY.
+RealtimeOptions listen_notify_realtime(std::string url = {});
+
 struct RateLimit {
   double requests_per_second = 0;  // per actor; 0: off
   double burst = 0;
@@ -55,6 +70,11 @@ struct ServerOptions {
   Domain domain;
   StorageOptions storage{};
   AuthOptions auth{};
+  RealtimeOptions realtime = {};
+  /// Browser origins ("https://app.example.com") that may open streams and, by CORS, send requests; "*": any. Requests
+  /// without an Origin header, as devices send them, are always served.
+  std::vector<std::string> allowed_origins = {};
+  std::size_t tail_bytes_max = 64 << 20;  // memory for recent changes, from which connected devices' pulls are answered
   std::size_t body_bytes_max = 1 << 20;
   std::size_t pull_limit_default = 1'000;
   std::size_t pull_limit_max = 10'000;

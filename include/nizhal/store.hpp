@@ -129,6 +129,14 @@ struct BucketSubscription {
   bool is_held = false;            // what is here of it is complete; false: on its way, or not the actor's to have
 };
 
+/// Somebody who is in a bucket at the moment: one entry for each of a user's connections.
+struct Presence {
+  std::string user_id;
+  std::string ref;      // names the connection
+  std::string payload;  // what it said of itself with track(), a JSON object
+  bool operator==(const Presence&) const = default;
+};
+
 struct SyncReport {
   std::uint64_t applied = 0, rejected = 0, pulled_rows = 0, pending = 0, dead_letters = 0;
 };
@@ -206,6 +214,18 @@ class Store {
   Result<void> unsubscribe(std::string_view rule, const RuleParameters& parameters = {},
                            std::chrono::seconds keep = std::chrono::seconds(0));
   Result<std::vector<BucketSubscription>> subscriptions() const;
+
+  /// Tells everybody who has the bucket that this user is there, with a payload (a JSON object of at most 4 KiB), for
+  /// as long as the store is connected and until untrack(). Said again after each reconnect and with each heartbeat; a
+  /// second call replaces the payload. Nothing of it is stored, and nobody is promised to hear of it. Errors: usage (no
+  /// server, the payload is no JSON object or too long).
+  Result<void> track(std::string_view bucket, std::string_view payload = "{}");
+  void untrack(std::string_view bucket);
+  /// Who is there, as last heard, by user and connection; nobody while there is no connection.
+  std::vector<Presence> presence(std::string_view bucket) const;
+  /// Called with presence() now and after every change of it, and only then.
+  [[nodiscard]] Subscription on_presence(std::string_view bucket,
+                                         std::function<void(const std::vector<Presence>&)> callback);
 
   /// Pushes and pulls until nothing is pending and a pull is complete, or it fails; ignores earlier backoff.
   Result<SyncReport> sync_now(std::chrono::milliseconds timeout = std::chrono::minutes(10));

@@ -121,6 +121,8 @@ server::Limits limits_of(const ServerOptions& options) {
   limits.retention = options.retention;
   limits.requests_per_second = options.rate_limit.requests_per_second;
   limits.request_burst = options.rate_limit.burst;
+  limits.allowed_origins = options.allowed_origins;
+  limits.tail_bytes_max = options.tail_bytes_max;
   limits.admin_password = options.admin_password;
   return limits;
 }
@@ -131,6 +133,12 @@ StorageOptions sqlite_storage(std::string path) { return {.url = "sqlite:" + pat
 
 StorageOptions postgres_storage(std::string url, PostgresOptions options) {
   return {.url = std::move(url), .postgres = std::move(options)};
+}
+
+RealtimeOptions in_process_realtime() { return {}; }
+
+RealtimeOptions listen_notify_realtime(std::string url) {
+  return {.kind = RealtimeOptions::Kind::listen_notify, .url = std::move(url)};
 }
 
 AuthOptions bearer_token_auth(BearerTokenOptions options) { return {std::move(options)}; }

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <string>
+#include <vector>
 
 namespace nizhal::server {
 
@@ -13,6 +14,8 @@ struct Limits {
   std::size_t pull_limit_max = 10'000;          // rows; bounds what one request holds in memory
   std::size_t idle_answers_max = 100'000;       // remembered, some 150 bytes each: devices of an instance; 0: off
   std::size_t idle_pulls_waiting_max = 20'000;  // for one look at the position; more go the usual way
+  std::size_t tail_bytes_max = 64 << 20;        // recent changes in memory, for all buckets; 0: off
+  std::size_t tail_rows_max = 20'000;           // read in one go; after more the tail begins anew
   std::size_t mutations_max = 1'000;            // per push: one transaction must stay short
   std::size_t dependencies_max = 10'000;        // per push, all mutations together: each is looked up
   std::size_t batch_mutations = 100;            // mutations that share one database transaction
@@ -28,7 +31,12 @@ struct Limits {
   std::size_t stream_bad_frames_max = 20;            // malformed frames before 1008
   std::size_t stream_frame_bytes_max = 64 * 1024;
   std::size_t streams_max = 20'000;
-  double requests_per_second = 0;  // per actor; 0: no rate limit
+  std::size_t presence_payload_bytes_max = 4 * 1024;   // of one track
+  std::size_t presence_per_stream_max = 100;           // buckets that one connection may be present in
+  std::size_t presence_bytes_max = 32 << 20;           // of all; beyond it nobody new is tracked
+  std::chrono::milliseconds presence_timeout{30'000};  // without a heartbeat; devices beat every 15 s
+  std::vector<std::string> allowed_origins;  // of browsers, for the stream and CORS; "*": any; empty: no other origin
+  double requests_per_second = 0;            // per actor; 0: no rate limit
   double request_burst = 0;
   std::size_t rate_limited_actors_max = 100'000;  // token buckets kept in memory
   std::chrono::seconds busy_retry_after{1};

@@ -16,6 +16,7 @@
 #include "base/log.hpp"
 #include "domain/compiled_domain.hpp"
 #include "protocol/transport.hpp"
+#include "realtime/realtime.hpp"
 #include "server/authenticator.hpp"
 #include "server/limits.hpp"
 #include "server/stream.hpp"
@@ -30,6 +31,7 @@ struct ServerOutside {
   storage::Storage& storage;
   const Authenticator& authenticator;
   Log log;
+  realtime::Realtime* realtime = nullptr;  // to the other instances; none: there are no others
 };
 
 class ServerSync {

@@ -219,6 +219,40 @@ struct ProvisionReport {
   std::vector<std::string> changes;  // additive changes applied, one sentence each
 };
 
+/// What to read beside the changes, in the same snapshot.
+struct ChangesQuery {
+  Version after{};            // settled when it was read: everything up to it is known already
+  std::size_t rows_max = 0;   // rows and removals together; with more the answer is "too many"
+  std::vector<Actor> actors;  // whose grants are wanted
+  std::vector<std::string> client_ids;
+};
+/// Everything that anybody committed above a version, in all buckets, as of one snapshot: what it takes to bring a copy
+/// in memory up to date.
+struct RecentChanges {
+  Position position;      // of the snapshot, as Snapshot::position
+  bool too_many = false;  // nothing but the position was read
+  struct RecentRow {
+    EncodedRow row;
+    std::vector<Bucket> buckets;  // all that it is in
+  };
+  /// Rows whose version is above `after`; and of every other row that a removal names and that still exists, its image.
+  std::vector<RecentRow> rows;
+  struct RecentRemoval {
+    Removal removal;  // `covered_at` is not judged
+    std::string bucket;
+  };
+  std::vector<RecentRemoval> removals;  // by version, in the order in which they were recorded
+  std::vector<ClientRecord> clients;    // of which a mutation was handled, as they are now
+  /// Whose grants were gained or lost. An empty subject: anybody's may have been.
+  struct GrantChange {
+    std::size_t definition = 0;
+    std::string subject;  // CompiledDomain::grant_subject
+  };
+  std::vector<GrantChange> grant_changes;
+  std::vector<std::vector<Grant>> grants;                  // of ChangesQuery::actors, in their order
+  std::vector<std::optional<ClientRecord>> asked_clients;  // of ChangesQuery::client_ids, in their order
+};
+
 /// A cheap look at whether anything was committed, by anyone. A counter may move too often, never too seldom.
 struct ChangeMark {
   Version last{};             // no version above it has been handed out
@@ -239,7 +273,18 @@ class Storage {
   virtual Result<Position> position() = 0;
   /// A snapshot taken now. `settled`, when given, is a position read before: its horizon is the snapshot's.
   virtual Result<std::unique_ptr<Snapshot>> open_snapshot(const std::optional<Position>& settled) = 0;
+  /// The same for a pull that is mostly a backfill: may be taken from a replica that has everything that `settled`,
+  /// read before on the primary, stands for.
+  virtual Result<std::unique_ptr<Snapshot>> open_backfill_snapshot(const std::optional<Position>& settled) {
+    return open_snapshot(settled);
+  }
   Result<std::unique_ptr<Snapshot>> snapshot() { return open_snapshot(std::nullopt); }
+  /// What was committed above `query.after`, in one snapshot that is taken now; `settled` as in open_snapshot. In as
+  /// few queries as can be, whatever the number of buckets and devices. Nothing: this storage cannot tell.
+  virtual Result<std::optional<RecentChanges>> changes_since(const Position& /*settled*/,
+                                                             const ChangesQuery& /*query*/) {
+    return std::optional<RecentChanges>();
+  }
   /// Waits for its turn up to the storage's lock timeout, then `busy`.
   virtual Result<std::unique_ptr<WriteTransaction>> begin_write(Timestamp now, const WriteOptions& options) = 0;
   Result<std::unique_ptr<WriteTransaction>> write(Timestamp now, const WriteOptions& options = {}) {

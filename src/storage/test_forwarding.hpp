@@ -49,6 +49,12 @@ class ForwardingStorage : public Storage {
   Result<std::unique_ptr<Snapshot>> open_snapshot(const std::optional<Position>& settled) override {
     return inner_->open_snapshot(settled);
   }
+  Result<std::unique_ptr<Snapshot>> open_backfill_snapshot(const std::optional<Position>& settled) override {
+    return inner_->open_backfill_snapshot(settled);
+  }
+  Result<std::optional<RecentChanges>> changes_since(const Position& settled, const ChangesQuery& query) override {
+    return inner_->changes_since(settled, query);
+  }
   Result<std::unique_ptr<WriteTransaction>> begin_write(Timestamp now, const WriteOptions& options) override {
     return inner_->begin_write(now, options);
   }
