@@ -24,8 +24,8 @@ struct CommitNotice {
 };
 
 struct Message {
-  std::vector<CommitNotice> commits;
-  std::vector<std::string> presence;  // what the server's presence has to say, as JSON objects
+  std::vector<CommitNotice> commits = {};
+  std::vector<std::string> presence = {};  // what the server's presence has to say, as JSON objects
 };
 
 class Listener {
@@ -60,8 +60,9 @@ class InProcessBus {
   ~InProcessBus();
   std::unique_ptr<Realtime> join();
 
- private:
   struct State;
+
+ private:
   std::shared_ptr<State> state_;
 };
 
