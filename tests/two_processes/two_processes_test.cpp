@@ -16,6 +16,14 @@ std::string add(std::string_view id) { return "mutate addNote " + note(id); }
 
 constexpr const char* kCount = "SELECT count(*) FROM notes";
 
+/// Goes online, and has the role to sync or stands by when that is told.
+enum class Role { syncs, stands_by };
+::testing::AssertionResult is_online_and(Role role, DeviceProcess& device) {
+  if (const std::string said = device.ask("online"); said != "online") return ::testing::AssertionFailure() << said;
+  const std::string said = device.ask(role == Role::syncs ? "until-online" : "until-standby yes");
+  return said == "yes" ? ::testing::AssertionSuccess() : ::testing::AssertionFailure() << said;
+}
+
 /// Opens a store in this process.
 Store open_here(const std::string& file, const std::string& url, bool online = true) {
   auto store = open_store({.path = file,
@@ -30,11 +38,9 @@ Store open_here(const std::string& file, const std::string& url, bool online = t
 
 TEST_F(TwoProcesses, OneSyncsTheOtherSeesItAndIsPushedForAndTakesOver) {
   DeviceProcess holder(folder.file("a.db"), url);
-  ASSERT_EQ(holder.ask("online"), "online");
-  ASSERT_EQ(holder.ask("until-online"), "yes");
+  ASSERT_TRUE(is_online_and(Role::syncs, holder));
   DeviceProcess standby(folder.file("a.db"), url);
-  ASSERT_EQ(standby.ask("online"), "online");
-  ASSERT_EQ(standby.ask("until-standby yes"), "yes");
+  ASSERT_TRUE(is_online_and(Role::stands_by, standby));
 
   // What the holder pulls is seen by the standby.
   DeviceProcess elsewhere(folder.file("c.db"), url);
@@ -54,8 +60,7 @@ TEST_F(TwoProcesses, OneSyncsTheOtherSeesItAndIsPushedForAndTakesOver) {
   ASSERT_EQ(holder.ask("offline"), "offline");
   ASSERT_EQ(standby.ask("until-standby no"), "yes");
   ASSERT_EQ(standby.ask("until-online"), "yes");
-  ASSERT_EQ(holder.ask("online"), "online");
-  ASSERT_EQ(holder.ask("until-standby yes"), "yes");
+  ASSERT_TRUE(is_online_and(Role::stands_by, holder));
   standby.quit();
   ASSERT_EQ(holder.ask("until-standby no"), "yes");
   ASSERT_EQ(holder.ask(add("last")).find("error"), std::string::npos);
@@ -76,8 +81,7 @@ TEST_F(TwoProcesses, LiveQueriesInBothAreToldOfWhatEitherWritesAndOfWhatIsPulled
   ASSERT_EQ(standby.ask(add("n2")).find("error"), std::string::npos);
   for (DeviceProcess* device : {&holder, &standby}) EXPECT_EQ(device->ask("until-live 2"), "yes");
 
-  ASSERT_EQ(holder.ask("online"), "online");
-  ASSERT_EQ(holder.ask("until-online"), "yes");
+  ASSERT_TRUE(is_online_and(Role::syncs, holder));
   DeviceProcess elsewhere(folder.file("c.db"), url);
   ASSERT_EQ(elsewhere.ask(add("theirs")).find("error"), std::string::npos);
   ASSERT_EQ(elsewhere.ask("sync").find("error"), std::string::npos);
@@ -105,11 +109,9 @@ std::vector<std::string> acknowledged(const std::string& out, const std::string&
 
 TEST_F(TwoProcesses, BothWriteAndTheHolderIsKilledInTheMiddleOfAPushNothingIsLostOrDoubledAndTheOrderIsKept) {
   DeviceProcess holder(folder.file("a.db"), url);
-  ASSERT_EQ(holder.ask("online"), "online");
-  ASSERT_EQ(holder.ask("until-online"), "yes");
+  ASSERT_TRUE(is_online_and(Role::syncs, holder));
   DeviceProcess standby(folder.file("a.db"), url);
-  ASSERT_EQ(standby.ask("online"), "online");
-  ASSERT_EQ(standby.ask("until-standby yes"), "yes");
+  ASSERT_TRUE(is_online_and(Role::stands_by, standby));
 
   gate.close_after(150);
   holder.tell("many a 500");
@@ -148,11 +150,9 @@ TEST_F(TwoProcesses, BothWriteAndTheHolderIsKilledInTheMiddleOfAPushNothingIsLos
 
 TEST_F(TwoProcesses, AStandbyThatIsKilledChangesNothingForTheHolder) {
   DeviceProcess holder(folder.file("a.db"), url);
-  ASSERT_EQ(holder.ask("online"), "online");
-  ASSERT_EQ(holder.ask("until-online"), "yes");
+  ASSERT_TRUE(is_online_and(Role::syncs, holder));
   DeviceProcess standby(folder.file("a.db"), url);
-  ASSERT_EQ(standby.ask("online"), "online");
-  ASSERT_EQ(standby.ask("until-standby yes"), "yes");
+  ASSERT_TRUE(is_online_and(Role::stands_by, standby));
   standby.tell("many b 100000");
   ASSERT_TRUE(standby.process().wait_for_line("made b-50 ", kPatience));
   standby.kill();
@@ -166,8 +166,7 @@ TEST_F(TwoProcesses, AStandbyThatIsKilledChangesNothingForTheHolder) {
 
 TEST_F(TwoProcesses, ASyncNowOfTheStandbyIsDoneByTheHolderOrByItselfWhenThatIsKilled) {
   DeviceProcess holder(folder.file("a.db"), url);
-  ASSERT_EQ(holder.ask("online"), "online");
-  ASSERT_EQ(holder.ask("until-online"), "yes");
+  ASSERT_TRUE(is_online_and(Role::syncs, holder));
   DeviceProcess standby(folder.file("a.db"), url);  // stays offline: it wants the network for its syncs only
   ASSERT_EQ(standby.ask(add("n1")).find("error"), std::string::npos);
   std::string report = standby.ask("sync");
