@@ -273,9 +273,9 @@ Result<Ticket> retry(StoreState& state, std::int64_t id, std::optional<std::stri
   auto depends_on = dependencies::resolve(state, *living, *keys, *earlier);
   if (!depends_on) return tl::unexpected(depends_on.error());
 
+  std::string text = encode_arguments(*mutator, *values);
   auto ticket = enqueue(state, {.mutator = mutator,
-                                .values = *values,
-                                .args = encode_arguments(*mutator, *values),
+                                .arguments = {std::move(*values), std::move(text)},
                                 .depends_on = std::move(*depends_on),
                                 .id_seed = stored->id_seed,
                                 // Nothing of it is shown before the server said so, and nobody waits for it.

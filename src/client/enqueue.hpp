@@ -10,13 +10,16 @@
 
 namespace nizhal::client {
 
-/// The arguments as they will be sent, after the same validation that the server does.
-[[nodiscard]] Result<std::string> checked_arguments(const MutatorDef& mutator, const MutatorDef::Values& values);
+struct Arguments {
+  MutatorDef::Values values;  // as whoever reads `text` gets them
+  std::string text;           // as they are kept and sent
+};
+/// After the same validation that the server does.
+[[nodiscard]] Result<Arguments> checked_arguments(const MutatorDef& mutator, const MutatorDef::Values& values);
 
 struct NewMutation {
   const MutatorDef* mutator = nullptr;
-  MutatorDef::Values values;
-  std::string args;                          // the same, checked
+  Arguments arguments;                       // checked
   std::vector<std::string> depends_on = {};  // resolved
   std::string id_seed = {};                  // empty: a new one
   bool awaits_server = false;                // server_authoritative: it has no local effects until it was applied
@@ -24,6 +27,6 @@ struct NewMutation {
 };
 /// In the caller's transaction. Errors: refused (the mutator, its inverse or its dependency key said no; nothing was
 /// enqueued), the storage's.
-[[nodiscard]] Result<Ticket> enqueue(StoreState& state, const NewMutation& mutation);
+[[nodiscard]] Result<Ticket> enqueue(StoreState& state, NewMutation mutation);
 
 }  // namespace nizhal::client

@@ -122,7 +122,7 @@ Result<void> keep(StoreState& state, const MutatorDef& mutator, const MutatorDef
                                             inverse.name, args.error().message));
     return {};
   }
-  return append(state, entry, *target, *args);
+  return append(state, entry, *target, args->text);
 }
 
 Result<void> forget(StoreState& state, std::string_view client_mutation_id) {
@@ -167,19 +167,18 @@ Result<Ticket> undo(StoreState& state, std::string_view client_mutation_id, cons
   if (!parsed) return failure(ErrorCode::corrupt, "nizhal_inverse: " + parsed.error().message);
   auto values = decode_arguments_of(*mutator, inverse.args_version, *parsed);
   if (!values) return failure(ErrorCode::refused, fmt::format("{}: {}", values.error().code, values.error().message));
-  auto args = checked_arguments(*mutator, *values);
-  if (!args) return tl::unexpected(args.error());
+  auto arguments = checked_arguments(*mutator, *values);
+  if (!arguments) return tl::unexpected(arguments.error());
 
   MutateOptions after = options;
   auto pending = outbox::find(state, client_mutation_id);
   if (!pending) return tl::unexpected(pending.error());
   if (*pending && !(*pending)->outcome_known) after.depends_on.emplace_back(client_mutation_id);
-  auto depends_on = dependencies::of_call(state, *mutator, *values, after);
+  auto depends_on = dependencies::of_call(state, *mutator, arguments->values, after);
   if (!depends_on) return tl::unexpected(depends_on.error());
-  NewMutation mutation{
-      .mutator = mutator, .values = std::move(*values), .args = std::move(*args), .depends_on = std::move(*depends_on)};
+  NewMutation mutation{.mutator = mutator, .arguments = std::move(*arguments), .depends_on = std::move(*depends_on)};
   authoritative::ask(state, options, mutation);
-  auto ticket = enqueue(state, mutation);
+  auto ticket = enqueue(state, std::move(mutation));
   if (!ticket) return ticket;
   if (auto noted = run_with(state, "UPDATE nizhal_inverse SET undone_by = ?2 WHERE client_mutation_id = ?1",
                             client_mutation_id, ticket->client_mutation_id);

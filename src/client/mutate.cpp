@@ -14,16 +14,15 @@ Result<Ticket> mutate(StoreState& state, std::string_view name, const MutatorDef
   if (!mutator)
     return failure(ErrorCode::not_found,
                    fmt::format("domain \"{}\" has no mutator \"{}\"", state.domain().domain().name(), name));
-  auto args = checked_arguments(*mutator, values);
-  if (!args) return tl::unexpected(args.error());
+  auto arguments = checked_arguments(*mutator, values);
+  if (!arguments) return tl::unexpected(arguments.error());
 
   return in_transaction(state, [&]() -> Result<Ticket> {
-    auto depends_on = dependencies::of_call(state, *mutator, values, options);
+    auto depends_on = dependencies::of_call(state, *mutator, arguments->values, options);
     if (!depends_on) return tl::unexpected(depends_on.error());
-    NewMutation mutation{
-        .mutator = mutator, .values = values, .args = std::move(*args), .depends_on = std::move(*depends_on)};
+    NewMutation mutation{.mutator = mutator, .arguments = std::move(*arguments), .depends_on = std::move(*depends_on)};
     authoritative::ask(state, options, mutation);
-    return enqueue(state, mutation);
+    return enqueue(state, std::move(mutation));
   });
 }
 

@@ -74,19 +74,13 @@ Result<void> execute(StoreState& state, std::string_view sql) {
   return statement->run();
 }
 
-Result<Outcome> run(StoreState& state, const outbox::Entry& entry, Effects effects, Footprint& footprint) {
-  const MutatorDef* mutator = state.domain().domain().find_mutator(entry.name);
-  if (!mutator) return reject("unknown_mutator", fmt::format("this domain has no mutator \"{}\"", entry.name));
-  auto args = parse_json(entry.args);
-  if (!args) return reject("invalid_args", args.error().message);
-  // Of a newer app: kept and sent, but nobody here can say what it does.
-  auto values = decode_arguments_of(*mutator, entry.args_version, *args);
-  if (!values) return std::move(values.error());
-  if (auto resolved = resolve_ids(state, *mutator, entry, *values, footprint); !resolved)
+Result<Outcome> run(StoreState& state, const outbox::Entry& entry, const MutatorDef& mutator, MutatorDef::Values values,
+                    Effects effects, Footprint& footprint) {
+  if (auto resolved = resolve_ids(state, mutator, entry, values, footprint); !resolved)
     return tl::unexpected(resolved.error());
 
   if (auto begun = execute(state, "SAVEPOINT nizhal_run"); !begun) return tl::unexpected(begun.error());
-  auto outcome = run_in_savepoint(state, entry, *mutator, *values, footprint);
+  auto outcome = run_in_savepoint(state, entry, mutator, values, footprint);
   // After a failure the whole transaction is dropped, so only a refusal needs its own way back.
   if (!outcome) return outcome;
   if (!state.connection->in_transaction())  // RAISE(ROLLBACK) took the savepoint along
@@ -100,13 +94,25 @@ Result<Outcome> run(StoreState& state, const outbox::Entry& entry, Effects effec
   return outcome;
 }
 
+Result<Outcome> run_as_kept(StoreState& state, const outbox::Entry& entry, Footprint& footprint) {
+  const MutatorDef* mutator = state.domain().domain().find_mutator(entry.name);
+  if (!mutator) return reject("unknown_mutator", fmt::format("this domain has no mutator \"{}\"", entry.name));
+  auto args = parse_json(entry.args);
+  if (!args) return reject("invalid_args", args.error().message);
+  // Of a newer app: kept and sent, but nobody here can say what it does.
+  auto values = decode_arguments_of(*mutator, entry.args_version, *args);
+  if (!values) return std::move(values.error());
+  return run(state, entry, *mutator, std::move(*values), Effects::kept, footprint);
+}
+
 }  // namespace
 
-Result<Outcome> run_entry(StoreState& state, const outbox::Entry& entry, Effects effects) {
+Result<Outcome> run_entry(StoreState& state, const outbox::Entry& entry, const MutatorDef& mutator,
+                          MutatorDef::Values values, Effects effects) {
   // What left the outbox in this transaction is not to be seen, and its ordinal may be this one.
   if (auto settled = settle_marks(state); !settled) return tl::unexpected(settled.error());
   Footprint footprint;
-  auto outcome = run(state, entry, effects, footprint);
+  auto outcome = run(state, entry, mutator, std::move(values), effects, footprint);
   if (outcome && outcome->is_done() && effects == Effects::kept)
     state.footprints.put(entry.ordinal, std::move(footprint));
   return outcome;
@@ -114,7 +120,7 @@ Result<Outcome> run_entry(StoreState& state, const outbox::Entry& entry, Effects
 
 Result<Outcome> rerun_entry(StoreState& state, const outbox::Entry& entry) {
   Footprint footprint;
-  auto outcome = run(state, entry, Effects::kept, footprint);
+  auto outcome = run_as_kept(state, entry, footprint);
   if (outcome) state.footprints.put(entry.ordinal, std::move(footprint));
   return outcome;
 }

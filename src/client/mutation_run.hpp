@@ -14,12 +14,14 @@
 
 namespace nizhal::client {
 
-/// Runs a new entry's mutator inside a savepoint of the open transaction. A refusal (also arguments that do not fit, or
-/// a mutator that this domain lacks) leaves no trace; the error is a failure of the storage, or `refused` when a
-/// trigger's RAISE(ROLLBACK) ended the transaction. `only_tried`: it leaves no trace in any case.
+/// Runs a new entry's mutator inside a savepoint of the open transaction; `values` are its arguments, checked. A
+/// refusal leaves no trace; the error is a failure of the storage, or `refused` when a trigger's RAISE(ROLLBACK) ended
+/// the transaction. `only_tried`: it leaves no trace in any case.
 enum class Effects { kept, only_tried };
-[[nodiscard]] Result<Outcome> run_entry(StoreState& state, const outbox::Entry& entry, Effects effects = Effects::kept);
-/// The same for a rebase: a refused run stays known by what it looked at, which may change.
+[[nodiscard]] Result<Outcome> run_entry(StoreState& state, const outbox::Entry& entry, const MutatorDef& mutator,
+                                        MutatorDef::Values values, Effects effects);
+/// The same for a rebase, with the arguments that the entry keeps: arguments that do not fit, and a mutator that this
+/// domain lacks, refuse the run. A refused run stays known by what it looked at, which may change.
 [[nodiscard]] Result<Outcome> rerun_entry(StoreState& state, const outbox::Entry& entry);
 
 class MutationRun : public MutatorBackend {
