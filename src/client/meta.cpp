@@ -32,6 +32,7 @@ Result<void> Meta::load() {
   std::erase_if(lazy_, has_changed);
   std::erase_if(lazy_before_, has_changed);
   values_ = std::move(loaded);
+  has_changed_ = true;
   before_.clear();
   return {};
 }
@@ -51,6 +52,7 @@ void Meta::roll_back() {
   }
   before_.clear();
   lazy_ = lazy_before_;
+  has_changed_ = true;
 }
 
 const std::string& Meta::get(std::string_view key) const {
@@ -76,6 +78,7 @@ Result<void> Meta::set(std::string_view key, std::int64_t value) { return set(ke
 
 void Meta::set_lazy(std::string_view key, std::string_view value) {
   lazy_.insert_or_assign(std::string(key), std::string(value));
+  has_changed_ = true;
 }
 
 Result<void> Meta::flush() {
@@ -95,6 +98,7 @@ Result<void> Meta::write(std::string_view key, std::string_view value) {
   const auto it = values_.find(key);
   before_.try_emplace(std::string(key), it == values_.end() ? std::nullopt : std::optional<std::string>(it->second));
   values_.insert_or_assign(std::string(key), std::string(value));
+  has_changed_ = true;
   return {};
 }
 

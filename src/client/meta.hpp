@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <nizhal/result.hpp>
 
@@ -67,6 +68,8 @@ class Meta {
   void set_lazy(std::string_view key, std::string_view value);
   bool has_lazy() const { return !lazy_.empty(); }
   [[nodiscard]] Result<void> flush();
+  /// Whether a fact may have changed since this was asked last; true the first time.
+  bool take_changed() { return std::exchange(has_changed_, false); }
 
  private:
   [[nodiscard]] Result<void> write(std::string_view key, std::string_view value);
@@ -76,6 +79,7 @@ class Meta {
   Values lazy_;
   std::map<std::string, std::optional<std::string>, std::less<>> before_;  // what the open transaction replaced
   Values lazy_before_;
+  bool has_changed_ = true;
 };
 
 }  // namespace nizhal::client

@@ -80,10 +80,12 @@ Result<void> LocalStore::State::count() {
 
 void LocalStore::State::refresh_facts() {
   const std::lock_guard lock(facts_mutex);
-  facts.actor = actor;
-  facts.client_id = meta->get(meta_key::kClientId);
-  facts.last_synced = parse_iso8601(meta->get(meta_key::kLastSynced));
-  facts.clock_offset_ms = meta->integer(meta_key::kClockOffset);
+  if (meta->take_changed()) {
+    facts.actor = actor;
+    facts.client_id = meta->get(meta_key::kClientId);
+    facts.last_synced = parse_iso8601(meta->get(meta_key::kLastSynced));
+    facts.clock_offset_ms = meta->integer(meta_key::kClockOffset);
+  }
   facts.pending = tally.pending();
   facts.dead_letters = tally.dead_letters();
   are_counts_current = tally.is_known();
