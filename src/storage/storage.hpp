@@ -113,10 +113,11 @@ class Snapshot {
   virtual ~Snapshot() = default;
   virtual Result<Position> position() = 0;  // `last` as read after the snapshot was taken
   virtual Result<std::vector<Grant>> grants(const Actor& actor) = 0;
-  /// Rows of the covered buckets changed in (after, through], by version; each row once.
+  /// Rows of the covered buckets changed in (after, through], each once; by version, then table, then the key's bytes.
+  /// What a limit cuts off is of the highest version, which may then be there in part.
   virtual Result<std::vector<EncodedRow>> live_rows(const LiveQuery& query) = 0;
-  /// Removals of the covered buckets in (max(after, removals_after), through], by version; a row removed several
-  /// times comes several times.
+  /// Removals of the covered buckets in (max(after, removals_after), through], by version, then in the order in which
+  /// they were recorded; a row removed several times comes several times.
   virtual Result<std::vector<Removal>> live_removals(const LiveQuery& query) = 0;
   /// Rows of one bucket and table in key order (bytes; numbers by value), from the first key above `after_key`.
   virtual Result<std::vector<EncodedRow>> backfill(const Bucket& bucket, std::size_t table,
@@ -222,7 +223,7 @@ struct ProvisionReport {
 /// What to read beside the changes, in the same snapshot.
 struct ChangesQuery {
   Version after{};            // settled when it was read: everything up to it is known already
-  std::size_t rows_max = 0;   // rows and removals together; with more the answer is "too many"
+  std::size_t rows_max = 0;   // rows and removals together, or grants, or mutations; with more it is "too many"
   std::vector<Actor> actors;  // whose grants are wanted
   std::vector<std::string> client_ids;
 };
@@ -230,12 +231,13 @@ struct ChangesQuery {
 /// in memory up to date.
 struct RecentChanges {
   Position position;      // of the snapshot, as Snapshot::position
-  bool too_many = false;  // nothing but the position was read
+  bool too_many = false;  // or some of it is pruned already: nothing but the position was read
   struct RecentRow {
     EncodedRow row;
-    std::vector<Bucket> buckets;  // all that it is in
+    std::vector<Bucket> buckets;  // all that it is in, each once; none for a row that no device has
   };
   /// Rows whose version is above `after`; and of every other row that a removal names and that still exists, its image.
+  /// By version, then table, then the key's bytes.
   std::vector<RecentRow> rows;
   struct RecentRemoval {
     Removal removal;  // `covered_at` is not judged
@@ -243,7 +245,7 @@ struct RecentChanges {
   };
   std::vector<RecentRemoval> removals;  // by version, in the order in which they were recorded
   std::vector<ClientRecord> clients;    // of which a mutation was handled, as they are now
-  /// Whose grants were gained or lost. An empty subject: anybody's may have been.
+  /// Whose grants were gained or lost. An empty subject: anybody's may have been, whatever the definition.
   struct GrantChange {
     std::size_t definition = 0;
     std::string subject;  // CompiledDomain::grant_subject

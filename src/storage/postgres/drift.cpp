@@ -477,7 +477,8 @@ bool serves_as(const LiveIndex& live, const TableIndex& planned) {
 }
 
 bool is_engine_index(std::string_view name) {
-  return name.starts_with("nizhal_live:") || name.starts_with("nizhal_backfill:");
+  return name.starts_with("nizhal_live:") || name.starts_with("nizhal_backfill:") ||
+         name.starts_with("nizhal_version:");
 }
 
 std::string recorded_type(const ColumnDef& column) {

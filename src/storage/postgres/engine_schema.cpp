@@ -21,7 +21,8 @@ constexpr const char* kTables[] = {
   format integer NOT NULL,
   epoch text NOT NULL,
   pruned_through bigint NOT NULL DEFAULT 0,
-  min_client_version text NOT NULL DEFAULT ''
+  min_client_version text NOT NULL DEFAULT '',
+  changes_pruned_through bigint NOT NULL DEFAULT 0
 ))sql",
     R"sql(CREATE TABLE nizhal.synced_table (
   table_name text COLLATE "C" PRIMARY KEY,
@@ -43,6 +44,7 @@ constexpr const char* kTables[] = {
   at_us bigint NOT NULL
 ))sql",
     "CREATE INDEX removal_bucket ON nizhal.removal (bucket, version, seq)",
+    "CREATE INDEX removal_version ON nizhal.removal (version, seq)",
     R"sql(CREATE TABLE nizhal.bucket_grant (
   definition text COLLATE "C" NOT NULL,
   subject text COLLATE "C" NOT NULL,
@@ -51,7 +53,12 @@ constexpr const char* kTables[] = {
   granting_rows bigint NOT NULL,
   PRIMARY KEY (definition, subject, bucket)
 ) WITH (fillfactor = 80))sql",
-    "CREATE TABLE nizhal.grant_change (version bigint PRIMARY KEY)",
+    R"sql(CREATE TABLE nizhal.grant_change (
+  version bigint NOT NULL,
+  definition text COLLATE "C" NOT NULL DEFAULT '',
+  subject text COLLATE "C" NOT NULL DEFAULT '',
+  PRIMARY KEY (version, definition, subject)
+))sql",
     R"sql(CREATE TABLE nizhal.client (
   client_id text COLLATE "C" PRIMARY KEY,
   user_id text NOT NULL,
@@ -190,7 +197,7 @@ BEGIN
     ON CONFLICT ON CONSTRAINT bucket_grant_pkey DO UPDATE SET granting_rows = g.granting_rows + 1
     RETURNING g.granting_rows INTO counted;
   IF counted = 1 THEN
-    INSERT INTO nizhal.grant_change VALUES ($4) ON CONFLICT DO NOTHING;
+    INSERT INTO nizhal.grant_change VALUES ($4, $1, $2) ON CONFLICT DO NOTHING;
   END IF;
 END $$)sql";
 
@@ -204,7 +211,7 @@ BEGIN
     WHERE g.definition = $1 AND g.subject = $2 AND g.bucket = $3 RETURNING g.granting_rows INTO counted;
   IF counted <= 0 THEN
     DELETE FROM nizhal.bucket_grant AS g WHERE g.definition = $1 AND g.subject = $2 AND g.bucket = $3;
-    INSERT INTO nizhal.grant_change VALUES ($4) ON CONFLICT DO NOTHING;
+    INSERT INTO nizhal.grant_change VALUES ($4, $1, $2) ON CONFLICT DO NOTHING;
   END IF;
 END $$)sql";
 
@@ -246,6 +253,18 @@ std::vector<std::string> engine_ddl(std::string_view domain_name) {
   statements.push_back(with_class(kBeginVersion));
   statements.push_back(with_class(kHorizon));
   for (const char* function : {kStamp, kGainGrant, kLoseGrant}) statements.emplace_back(function);
+  return statements;
+}
+
+std::vector<std::string> from_format_1() {
+  std::vector<std::string> statements{
+      // What the functions of format 1 still write meanwhile names nobody, and so concerns everybody.
+      "ALTER TABLE nizhal.grant_change ADD COLUMN definition text COLLATE \"C\" NOT NULL DEFAULT '', "
+      "ADD COLUMN subject text COLLATE \"C\" NOT NULL DEFAULT '', DROP CONSTRAINT grant_change_pkey, "
+      "ADD PRIMARY KEY (version, definition, subject)",
+      "ALTER TABLE nizhal.state ADD COLUMN changes_pruned_through bigint NOT NULL DEFAULT 0"};
+  for (const std::string function : {kGainGrant, kLoseGrant})
+    statements.push_back("CREATE OR REPLACE" + function.substr(std::string_view("CREATE").size()));
   return statements;
 }
 

@@ -5,7 +5,7 @@
 //   nizhal.synced_table  what the last migration left of each table of the domain
 //   nizhal.removal       tombstones and exits, one per bucket that a row was in
 //   nizhal.bucket_grant  who has which bucket through a membership table, since which version, by how many rows
-//   nizhal.grant_change  versions of transactions that changed a grant, until they are settled
+//   nizhal.grant_change  whose grants a transaction changed, for some time; empty where it is anybody's
 //   nizhal.client        per client id the last mutation; kept for ever
 //   nizhal.mutation      outcomes of handled mutations, for their retention
 //   nizhal.id_map, nizhal.audit, nizhal.counter
@@ -27,8 +27,8 @@
 
 namespace nizhal::storage::postgres_schema {
 
-/// Format of the engine's objects. History: 1 (0.2.0) first.
-inline constexpr std::int64_t kFormat = 1;
+/// Format of the engine's objects. History: 1 (0.2.0) first; 2 whose grants changed, what is pruned of changes.
+inline constexpr std::int64_t kFormat = 2;
 
 /// The engine's column on delivered tables and on membership tables: the version that last changed the row; 0 for rows
 /// that were there before the engine and have not changed since. On membership tables 0 also means that the row is not
@@ -46,5 +46,8 @@ std::int32_t lock_class(std::string_view domain_name);
 
 /// Statements that create everything above except the state's row, in order.
 std::vector<std::string> engine_ddl(std::string_view domain_name);
+
+/// Statements that bring format 1 to format 2; indexes are left to whoever builds them beside the writers.
+std::vector<std::string> from_format_1();
 
 }  // namespace nizhal::storage::postgres_schema

@@ -37,7 +37,7 @@ struct Batch {
 /// first batch that has nothing to prune, and never reads what is young. `place` is the column that tells that order,
 /// the first one of an index.
 Result<Batch> prune_batch(postgres::Connection& connection, std::string_view table, std::string_view place,
-                          Timestamp before, Version settled, std::int64_t after_place, bool guards_horizon) {
+                          Timestamp before, Version settled, std::int64_t after_place, std::string_view guard) {
   const std::string sql = fmt::format(
       "WITH batch AS MATERIALIZED (SELECT ctid, {1} AS place, version, at_us FROM nizhal.{0} WHERE {1} > $1::bigint "
       "ORDER BY {1} FETCH FIRST ($2::bigint) ROWS WITH TIES), gone AS (DELETE FROM nizhal.{0} AS t WHERE t.ctid = ANY "
@@ -55,9 +55,9 @@ Result<Batch> prune_batch(postgres::Connection& connection, std::string_view tab
   batch.last_place = rows->integer(0, 1);
   batch.pruned = static_cast<std::uint64_t>(rows->integer(0, 2));
   batch.highest = version_at(*rows, 0, 3);
-  if (guards_horizon && batch.pruned > 0) {
+  if (!guard.empty() && batch.pruned > 0) {
     const Parameters raised{to_sql(batch.highest)};
-    connection.queue("UPDATE nizhal.state SET pruned_through = $1::bigint WHERE pruned_through < $1::bigint",
+    connection.queue(fmt::format("UPDATE nizhal.state SET {0} = $1::bigint WHERE {0} < $1::bigint", guard),
                      postgres::parameters_of(raised));
   }
   connection.queue("COMMIT");
@@ -71,13 +71,14 @@ class Collector {
             const std::atomic<bool>& stopping)
       : pool_(pool), before_(before), settled_(settled), stopping_(stopping) {}
 
-  Result<std::uint64_t> prune(std::string_view table, std::string_view place, bool guards_horizon) {
+  /// `guard`: the column of nizhal.state that tells how far the table is pruned; empty: nobody needs to know.
+  Result<std::uint64_t> prune(std::string_view table, std::string_view place, std::string_view guard) {
     std::uint64_t pruned = 0;
     std::int64_t after = 0;
     for (;;) {
       auto lease = next_lease();
       if (!lease) return tl::unexpected(lease.error());
-      const auto batch = prune_batch(**lease, table, place, before_, settled_, after, guards_horizon);
+      const auto batch = prune_batch(**lease, table, place, before_, settled_, after, guard);
       if (!batch) return tl::unexpected(batch.error());
       pruned += batch->pruned;
       after = batch->last_place;
@@ -135,13 +136,13 @@ Result<GcReport> collect_garbage(const std::shared_ptr<postgres::Pool>& pool, Ho
   if (!position) return tl::unexpected(position.error());
   Collector collector(pool, before, position->horizon, stopping);
   GcReport report;
-  const auto removals = collector.prune("removal", "seq", true);
+  const auto removals = collector.prune("removal", "seq", "pruned_through");
   if (!removals) return tl::unexpected(removals.error());
   report.removals = *removals;
-  const auto mutations = collector.prune("mutation", "seq", false);
+  const auto mutations = collector.prune("mutation", "seq", "");
   if (!mutations) return tl::unexpected(mutations.error());
   report.mutations = *mutations;
-  const auto audit_rows = collector.prune("audit", "version", false);
+  const auto audit_rows = collector.prune("audit", "version", "changes_pruned_through");
   if (!audit_rows) return tl::unexpected(audit_rows.error());
   report.audit_rows = *audit_rows;
   if (auto pruned = collector.prune_grant_changes(own_writers); !pruned) return tl::unexpected(pruned.error());

@@ -342,7 +342,8 @@ Result<void> reset_database(postgres::Connection& connection, const CompiledDoma
         "WHERE NOT t.tgisinternal AND pn.nspname = 'nizhal' "
         "UNION ALL SELECT format('DROP INDEX %I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class AS c JOIN "
         "pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = {0} AND c.relkind = 'i' AND "
-        "(starts_with(c.relname::text, 'nizhal_live:') OR starts_with(c.relname::text, 'nizhal_backfill:')) "
+        "(starts_with(c.relname::text, 'nizhal_live:') OR starts_with(c.relname::text, 'nizhal_backfill:') OR "
+        "starts_with(c.relname::text, 'nizhal_version:')) "
         "ORDER BY 1 DESC",  // triggers, then indexes, then columns
         text_literal(live->schema), kVersionColumn));
     if (!found) return tl::unexpected(found.error());

@@ -9,6 +9,7 @@
 #include "base/ids.hpp"
 #include "postgres/connection.hpp"
 #include "postgres/pool.hpp"
+#include "storage/postgres/changes.hpp"
 #include "storage/postgres/engine_schema.hpp"
 #include "storage/postgres/gc.hpp"
 #include "storage/postgres/horizon.hpp"
@@ -75,6 +76,7 @@ class PostgresStorage : public Storage {
         searched_(std::make_shared<pg::SearchedTables>(catalog_->domain->tables().size())),
         own_writers_(std::make_shared<pg::OwnWriters>()),
         pool_(postgres::Pool::create(pool_options(options_))),
+        changes_(connect_options(options_), catalog_),
         horizon_({.connect = quick(connect_options(options_))}, log_),
         watcher_(watcher_options(options_), own_writers_) {}
 
@@ -95,6 +97,13 @@ class PostgresStorage : public Storage {
     const auto position = horizon_.read();
     if (!position) return tl::unexpected(position.error());
     return pg::open_snapshot(catalog_, pool_, *position);
+  }
+
+  Result<std::optional<RecentChanges>> changes_since(const Position& settled, const ChangesQuery& query) override {
+    if (stopping_) return is_stopping();
+    auto changes = changes_.read(settled, query);
+    if (!changes) return tl::unexpected(changes.error());
+    return std::optional(*std::move(changes));
   }
 
   Result<std::unique_ptr<WriteTransaction>> begin_write(Timestamp now, const WriteOptions& options) override {
@@ -134,6 +143,7 @@ class PostgresStorage : public Storage {
   void interrupt() override {
     stopping_ = true;
     pool_->cancel_all();
+    changes_.cancel();
     horizon_.cancel();
     watcher_.cancel();
   }
@@ -150,6 +160,7 @@ class PostgresStorage : public Storage {
   const std::shared_ptr<pg::SearchedTables> searched_;
   const std::shared_ptr<pg::OwnWriters> own_writers_;
   const std::shared_ptr<postgres::Pool> pool_;
+  pg::ChangesReader changes_;
   pg::Horizon horizon_;
   pg::Watcher watcher_;
   std::atomic<bool> stopping_{false};

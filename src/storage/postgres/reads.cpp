@@ -19,16 +19,24 @@ bool has_memberships(const CompiledDomain& domain) {
                       [](const BucketDefinition& definition) { return definition.is_static(); });
 }
 
-Query grants_query(const Catalog& catalog, const Actor& actor, Lock lock) {
+std::vector<std::pair<std::string_view, std::string>> grant_subjects(const Catalog& catalog, const Actor& actor) {
   const CompiledDomain& domain = *catalog.domain;
-  ArrayText definitions, subjects;
+  std::vector<std::pair<std::string_view, std::string>> found;
   for (std::size_t d = 0; d < domain.definitions().size(); ++d) {
     if (domain.definitions()[d].is_static()) continue;
-    const auto subject = domain.grant_subject(d, actor);
+    auto subject = domain.grant_subject(d, actor);
     // A text with a zero byte is in no column.
     if (!subject || subject->find('\0') != std::string::npos) continue;
-    definitions.add(catalog.sql.grant_ids[d]);
-    subjects.add(*subject);
+    found.emplace_back(catalog.sql.grant_ids[d], *std::move(subject));
+  }
+  return found;
+}
+
+Query grants_query(const Catalog& catalog, const Actor& actor, Lock lock) {
+  ArrayText definitions, subjects;
+  for (const auto& [definition, subject] : grant_subjects(catalog, actor)) {
+    definitions.add(definition);
+    subjects.add(subject);
   }
   // One look-up in the primary key per definition.
   constexpr const char* kRead =
@@ -41,6 +49,13 @@ Query grants_query(const Catalog& catalog, const Actor& actor, Lock lock) {
 }
 
 std::vector<Grant> grants_from(const Catalog& catalog, const Actor& actor, const postgres::Rows& rows) {
+  std::vector<GrantRow> found;
+  for (int row = 0; row < rows.size(); ++row)
+    found.push_back({rows.text(row, 0), rows.text(row, 1), version_at(rows, row, 2)});
+  return grants_from(catalog, actor, found);
+}
+
+std::vector<Grant> grants_from(const Catalog& catalog, const Actor& actor, const std::vector<GrantRow>& rows) {
   const CompiledDomain& domain = *catalog.domain;
   std::vector<Grant> grants;
   for (std::size_t d = 0; d < domain.definitions().size(); ++d) {
@@ -48,10 +63,10 @@ std::vector<Grant> grants_from(const Catalog& catalog, const Actor& actor, const
       if (auto bucket = domain.static_bucket(d, actor)) grants.push_back({*std::move(bucket), Version{0}});
       continue;
     }
-    for (int row = 0; row < rows.size(); ++row) {
-      if (rows.text(row, 0) != catalog.sql.grant_ids[d]) continue;
-      auto bucket = domain.parse_bucket(rows.text(row, 1));
-      if (bucket && bucket->definition == d) grants.push_back({*std::move(bucket), version_at(rows, row, 2)});
+    for (const GrantRow& row : rows) {
+      if (row.definition != catalog.sql.grant_ids[d]) continue;
+      auto bucket = domain.parse_bucket(row.bucket);
+      if (bucket && bucket->definition == d) grants.push_back({*std::move(bucket), row.gained});
     }
   }
   return grants;

@@ -38,6 +38,14 @@ enum class Lock { none, for_key_share };
 /// The actor's grants by membership. Their rows, and with the actor all grants, static ones first by definition.
 Query grants_query(const Catalog& catalog, const Actor& actor, Lock lock = Lock::none);
 std::vector<Grant> grants_from(const Catalog& catalog, const Actor& actor, const postgres::Rows& rows);
+/// The same from wherever the rows were read.
+struct GrantRow {
+  std::string_view definition, bucket;
+  Version gained{};
+};
+std::vector<Grant> grants_from(const Catalog& catalog, const Actor& actor, const std::vector<GrantRow>& rows);
+/// Definitions and subjects by which the actor has buckets through memberships.
+std::vector<std::pair<std::string_view, std::string>> grant_subjects(const Catalog& catalog, const Actor& actor);
 
 Query client_query(std::string_view client_id);
 /// Columns as client_query has them: client_id, user_id, owner_id, last_mutation_id, last_client_mutation_id, last_hlc.

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <set>
+#include <tuple>
 #include <unordered_set>
 #include <utility>
 
@@ -149,23 +150,27 @@ Result<std::vector<EncodedRow>> PostgresSnapshot::live_rows(const LiveQuery& que
 
   struct Place {
     Version version{};
+    std::size_t table = 0;
+    std::string_view key;
     const Walked* walked = nullptr;
     int row = 0;
   };
   std::vector<Place> places;
-  for (const Walked& one : *found)
-    for (int row = 0; row < one.rows.size(); ++row) places.push_back({version_at(one.rows, row, 0), &one, row});
-  std::stable_sort(places.begin(), places.end(),
-                   [](const Place& left, const Place& right) { return left.version < right.version; });
+  for (const Walked& one : *found) {
+    const std::size_t table = one.walks.entry->table;
+    for (int row = 0; row < one.rows.size(); ++row)
+      places.push_back({version_at(one.rows, row, 0), table, one.rows.text(row, key_column(table)), &one, row});
+  }
+  std::sort(places.begin(), places.end(), [](const Place& left, const Place& right) {
+    return std::tie(left.version, left.table, left.key) < std::tie(right.version, right.table, right.key);
+  });
   // A row is in one bucket of an entry at most, but several entries may deliver it, and a bucket may be asked twice.
   std::set<std::pair<std::size_t, std::string_view>> seen;
   std::vector<EncodedRow> rows;
   for (const Place& place : places) {
     if (query.limit && rows.size() == *query.limit) break;
-    const std::size_t table = place.walked->walks.entry->table;
-    const postgres::Rows& answer = place.walked->rows;
-    if (found->size() > 1 && !seen.emplace(table, answer.text(place.row, key_column(table))).second) continue;
-    rows.push_back(encoded(table, answer, place.row));
+    if (found->size() > 1 && !seen.emplace(place.table, place.key).second) continue;
+    rows.push_back(encoded(place.table, place.walked->rows, place.row));
   }
   return rows;
 }

@@ -304,6 +304,8 @@ std::vector<TableIndex> indexes_of(const CompiledDomain& domain, std::size_t tab
     std::string backfill = backfill_index_name(table, *entry.table);
     if (!backfill.empty()) add_once(indexes, make_index(std::move(backfill), table, *entry.table, false));
   }
+  if (domain.is_delivered(table_index))
+    add_once(indexes, {index_name("version", table, {}), {std::string(kVersionColumn)}, {false}});
   return indexes;
 }
 

@@ -1,10 +1,11 @@
 #include "storage/sqlite/engine_tables.hpp"
 
 namespace nizhal::storage {
+namespace {
 
 // `writing` is 1 only inside an engine transaction, which sets it back before it commits: other connections never see
 // it, so a trigger that reads 0 knows that another program writes, and takes a version of its own.
-const char* const kEngineTablesSql = R"sql(
+constexpr const char* kTables = R"sql(
 CREATE TABLE nizhal_state (
   id INTEGER PRIMARY KEY CHECK (id = 1),
   epoch TEXT NOT NULL,
@@ -14,7 +15,8 @@ CREATE TABLE nizhal_state (
   writing INTEGER NOT NULL DEFAULT 0,
   now_us INTEGER NOT NULL DEFAULT 0,
   pruned_through INTEGER NOT NULL DEFAULT 0,
-  grants_version INTEGER NOT NULL DEFAULT 0
+  grants_version INTEGER NOT NULL DEFAULT 0,
+  changes_pruned_through INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE nizhal_schema (
   table_name TEXT PRIMARY KEY NOT NULL,
@@ -41,12 +43,6 @@ CREATE TABLE nizhal_grant (
   gained INTEGER NOT NULL,
   PRIMARY KEY (definition, subject, bucket)
 ) WITHOUT ROWID;
-CREATE TRIGGER nizhal_grant_gained AFTER INSERT ON nizhal_grant BEGIN
-  UPDATE nizhal_state SET grants_version = version;
-END;
-CREATE TRIGGER nizhal_grant_lost AFTER DELETE ON nizhal_grant BEGIN
-  UPDATE nizhal_state SET grants_version = version;
-END;
 CREATE TABLE nizhal_replaced (
   definition TEXT NOT NULL,
   subject TEXT NOT NULL,
@@ -114,5 +110,41 @@ CREATE TABLE nizhal_counter (
   PRIMARY KEY (table_name, number_column, bucket_column, bucket)
 ) WITHOUT ROWID;
 )sql";
+
+// Inside a trigger the conflict clause of the statement that fired it counts, so none is given here.
+constexpr const char* kChanges = R"sql(
+CREATE TABLE nizhal_grant_change (
+  version INTEGER NOT NULL,
+  definition TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  PRIMARY KEY (version, definition, subject)
+) WITHOUT ROWID;
+CREATE TRIGGER nizhal_grant_gained AFTER INSERT ON nizhal_grant BEGIN
+  UPDATE nizhal_state SET grants_version = version;
+  INSERT INTO nizhal_grant_change (version, definition, subject)
+  SELECT s.version, NEW.definition, NEW.subject FROM nizhal_state AS s WHERE NOT EXISTS (SELECT 1 FROM
+  nizhal_grant_change AS c WHERE c.version = s.version AND c.definition = NEW.definition AND c.subject = NEW.subject);
+END;
+CREATE TRIGGER nizhal_grant_lost AFTER DELETE ON nizhal_grant BEGIN
+  UPDATE nizhal_state SET grants_version = version;
+  INSERT INTO nizhal_grant_change (version, definition, subject)
+  SELECT s.version, OLD.definition, OLD.subject FROM nizhal_state AS s WHERE NOT EXISTS (SELECT 1 FROM
+  nizhal_grant_change AS c WHERE c.version = s.version AND c.definition = OLD.definition AND c.subject = OLD.subject);
+END;
+CREATE INDEX nizhal_removal_version ON nizhal_removal (version);
+)sql";
+
+constexpr const char* kWithoutChanges = R"sql(
+DROP TRIGGER nizhal_grant_gained;
+DROP TRIGGER nizhal_grant_lost;
+ALTER TABLE nizhal_state ADD COLUMN changes_pruned_through INTEGER NOT NULL DEFAULT 0;
+UPDATE nizhal_state SET format = 2;
+)sql";
+
+}  // namespace
+
+std::string engine_tables_sql() { return std::string(kTables) + kChanges; }
+
+std::string from_format_1_sql() { return std::string(kWithoutChanges) + kChanges; }
 
 }  // namespace nizhal::storage

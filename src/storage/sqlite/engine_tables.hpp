@@ -4,6 +4,7 @@
 //   nizhal_schema    what was provisioned, per synced table
 //   nizhal_removal   tombstones and exits, one per bucket that a row was in
 //   nizhal_grant     who has which bucket through a membership table, and since which version
+//   nizhal_grant_change  whose grants a commit changed, for some time
 //   nizhal_replaced  grants of rows that a statement may be replacing, until the row that replaces them is there
 //   nizhal_client    per client id the last mutation; kept for ever
 //   nizhal_mutation  outcomes of handled mutations, for their retention
@@ -11,16 +12,20 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace nizhal::storage {
 
-/// Format of these tables. History: 1 (0.1.0) first.
-inline constexpr std::int64_t kEngineFormat = 1;
+/// Format of these tables. History: 1 (0.1.0) first; 2 whose grants changed, what is pruned of changes.
+inline constexpr std::int64_t kEngineFormat = 2;
 
 /// The engine's column on delivered tables: the version that last changed the row.
 inline constexpr const char* kVersionColumn = "nizhal_version";
 
 /// Creates all of them, as one script.
-extern const char* const kEngineTablesSql;
+std::string engine_tables_sql();
+
+/// Brings format 1 to format 2.
+std::string from_format_1_sql();
 
 }  // namespace nizhal::storage

@@ -101,7 +101,7 @@ class Provisioner {
                        "this file is a device's store, not a server's database; give the server a file of its own");
       report_.created = true;
       is_changed_ = true;
-      if (auto done = execute(kEngineTablesSql); !done) return done;
+      if (auto done = execute(engine_tables_sql()); !done) return done;
       auto statement =
           connection_.prepare("INSERT INTO nizhal_state (id, epoch, format, domain) VALUES (1, ?1, ?2, ?3)");
       if (!statement) return tl::unexpected(statement.error());
@@ -117,6 +117,10 @@ class Provisioner {
                                    "upgrade this program",
                                    **format, kEngineFormat));
       if (auto same = check_domain(); !same) return same;
+      if (**format < kEngineFormat) {
+        if (auto done = execute(from_format_1_sql()); !done) return done;
+        changed(fmt::format("the engine's tables have format {} now", kEngineFormat));
+      }
     }
     // What is written from here on has one version; it is kept only if something is.
     return execute("UPDATE nizhal_state SET version = version + 1, writing = 1");

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "base/ids.hpp"
+#include "storage/sqlite/changes.hpp"
 #include "storage/sqlite/connections.hpp"
 #include "storage/sqlite/gc.hpp"
 #include "storage/sqlite/provision.hpp"
@@ -45,6 +46,14 @@ class SqliteStorage : public Storage {
     auto reader = ReaderPool::borrow(readers_);
     if (!reader) return tl::unexpected(reader.error());
     return storage::open_snapshot(catalog_, *std::move(reader));
+  }
+
+  Result<std::optional<RecentChanges>> changes_since(const Position& /*settled*/, const ChangesQuery& query) override {
+    auto reader = ReaderPool::borrow(readers_);
+    if (!reader) return tl::unexpected(reader.error());
+    auto changes = read_changes(reader->connection(), *catalog_, query);
+    if (!changes) return tl::unexpected(changes.error());
+    return std::optional(*std::move(changes));
   }
 
   Result<std::unique_ptr<WriteTransaction>> begin_write(Timestamp now, const WriteOptions& options) override {

@@ -86,6 +86,7 @@ DomainSql::DomainSql(const CompiledDomain& domain) {
   for (std::size_t t = 0; t < domain.tables().size(); ++t) {
     const TableDef& table = domain.table(t);
     TableSql sql;
+    std::string bucket_keys;
     for (std::size_t d = 0; d < definitions.size(); ++d) {
       for (const BucketTable& entry : definitions[d].tables) {
         if (entry.table != t) continue;
@@ -93,7 +94,19 @@ DomainSql::DomainSql(const CompiledDomain& domain) {
         sql.buckets_of_key += fmt::format("SELECT {}, r.nizhal_version FROM {} AS r WHERE {} = ?1 AND {}",
                                           bucket_key_sql(domain, d, entry, "r"), quote_identifier(table.name),
                                           column_sql("r", table.key), in_bucket_sql(domain, d, entry, "r"));
+        sql.delivered_by.push_back(d);
+        bucket_keys += fmt::format(", CASE WHEN {} THEN {} END", in_bucket_sql(domain, d, entry, "r"),
+                                   bucket_key_sql(domain, d, entry, "r"));
       }
+    }
+    if (!sql.delivered_by.empty()) {
+      const std::string version = column_sql("r", kVersionColumn), name = quote_identifier(table.name);
+      const std::string list =
+          fmt::format("SELECT {}, {}{} FROM {} AS r", version, column_list(table, "r"), bucket_keys, name);
+      const std::string readable = readable_sql("r", table.key_column());
+      sql.changed = fmt::format("{} INDEXED BY {} WHERE {} > ?1 AND {} ORDER BY {} LIMIT ?2", list,
+                                quote_identifier(version_index_name(table)), version, readable, version);
+      sql.changed_row = fmt::format("{} WHERE {} = ?1 AND {}", list, column_sql("r", table.key), readable);
     }
     for (const ColumnDef& column : table.columns) {
       std::string name = sql.names.empty() ? "{" : ",";

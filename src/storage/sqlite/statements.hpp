@@ -31,8 +31,12 @@ struct EntrySql {
 
 /// Of one table.
 struct TableSql {
-  std::string buckets_of_key;      // bucket key and version, for each bucket of the row with key ?1; empty: none ever
-  std::vector<std::string> names;  // `{"id":`, `,"body":`, … for writing rows as JSON
+  std::string buckets_of_key;  // bucket key and version, for each bucket of the row with key ?1; empty: none ever
+  /// Version, the declared columns, and per entry of `delivered_by` the bucket's key or null. Of the rows whose version
+  /// is above ?1, the ?2 lowest by version; and of the row with key ?1. Empty: the table's rows are in no bucket ever.
+  std::string changed, changed_row;
+  std::vector<std::size_t> delivered_by;  // definitions, one per table entry
+  std::vector<std::string> names;         // `{"id":`, `,"body":`, … for writing rows as JSON
 };
 
 struct DomainSql {

@@ -257,6 +257,8 @@ std::string backfill_index_name(const TableDef& table, const BucketTable& entry)
   return holds_key(table, entry) ? std::string() : index_name("backfill", table, entry.parameter_columns);
 }
 
+std::string version_index_name(const TableDef& table) { return index_name("version", table, {}); }
+
 std::vector<SchemaObject> indexes_of(const CompiledDomain& domain, std::size_t table_index) {
   const TableDef& table = domain.table(table_index);
   std::vector<SchemaObject> objects;
@@ -271,6 +273,8 @@ std::vector<SchemaObject> indexes_of(const CompiledDomain& domain, std::size_t t
     columns.push_back(table.key);
     add_once(objects, column_index(backfill, table, columns));
   }
+  if (domain.is_delivered(table_index))
+    add_once(objects, column_index(version_index_name(table), table, {kVersionColumn}));
   for (const std::size_t d : granting_definitions(domain, table_index)) {
     std::string name = fmt::format("nizhal_grants:{}:{}", table.name, grant_definition_id(domain, d));
     std::string sql =

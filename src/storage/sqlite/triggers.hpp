@@ -24,13 +24,15 @@ struct SchemaObject {
 std::vector<SchemaObject> triggers_of(const CompiledDomain& domain, std::size_t table,
                                       const std::vector<std::vector<std::string>>& unique_keys);
 
-/// Indexes for live pulls, backfills and grants.
+/// Indexes for live pulls, backfills, recent changes and grants.
 std::vector<SchemaObject> indexes_of(const CompiledDomain& domain, std::size_t table);
 
 /// Name of the index on (parameter columns, version, key) of a bucket's table, and of the one on (parameter columns,
 /// key); the latter is empty where the primary key serves.
 std::string live_index_name(const TableDef& table, const BucketTable& entry);
 std::string backfill_index_name(const TableDef& table, const BucketTable& entry);
+/// Name of the index on (version) of a delivered table.
+std::string version_index_name(const TableDef& table);
 
 /// Brings `nizhal_grant` in line with the membership rows, one statement after the other; what persists keeps its
 /// version. For provisioning.
