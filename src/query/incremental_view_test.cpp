@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/test_seed.hpp"
+#include "query/fold.hpp"
 #include "query/row_diff.hpp"
 #include "query/test_random_queries.hpp"
 

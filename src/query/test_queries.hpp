@@ -118,31 +118,68 @@ inline std::vector<Row> random_rows(Random& random, const TableDef& table, std::
   return rows;
 }
 
-/// Makes queries over tables, the first of which is what they are `from`.
+/// Makes queries over tables, of which the first is what they are `from` unless another is named. What it makes them of
+/// can be overridden: the values, the patterns and the joins.
 class RandomQueries {
  public:
-  RandomQueries(Random& random, const std::vector<TableDef>& tables) : random_(random), tables_(tables) {}
+  RandomQueries(Random& random, std::vector<const TableDef*> tables) : random_(random), tables_(std::move(tables)) {}
+  RandomQueries(Random& random, const std::vector<TableDef>& tables) : random_(random) {
+    for (const TableDef& table : tables) tables_.push_back(&table);
+  }
+  virtual ~RandomQueries() = default;
 
   struct Shape {
     bool joins = false, folds = false;
+    std::uint64_t filters_max = 2;  // conditions, and predicates
+    int depth_max = 3;              // of a predicate
   };
-  QuerySpec next(Shape shape) {
+  QuerySpec next(Shape shape) { return next(*tables_.front(), shape); }
+  QuerySpec next(const TableDef& from, Shape shape) {
     query_ = {};
-    query_.table = &tables_.front();
+    query_.table = &from;
     columns_.clear();
-    add_columns(tables_.front(), tables_.front().name);
+    // With joins nearly every name is in more than one table; without, both ways of writing it are tried.
+    add_columns(from, shape.joins || chance(2) ? from.name + "." : "");
     if (shape.joins) add_joins();
-    for (std::uint64_t n = random_.below(3); n > 0; --n) query_.conditions.push_back(condition());
-    for (std::uint64_t n = random_.below(3); n > 0; --n) query_.predicates.push_back(predicate(0));
+    for (std::uint64_t n = random_.below(shape.filters_max + 1); n > 0; --n) query_.conditions.push_back(condition());
+    for (std::uint64_t n = random_.below(shape.filters_max + 1); n > 0; --n)
+      query_.predicates.push_back(predicate(shape.depth_max));
     if (shape.folds) {
       add_folds();
     } else {
       for (std::uint64_t n = random_.below(4); n > 0; --n) add_order(column(), true);
     }
-    if (random_.below(2)) query_.limit = random_.below(12);
-    if (random_.below(3) == 0) query_.offset = random_.below(8);
+    if (chance(2)) query_.limit = random_.below(12);
+    if (chance(3)) query_.offset = random_.below(8);
     return query_;
   }
+
+  bool chance(std::uint64_t of) { return random_.below(of) == 0; }
+
+ protected:
+  virtual Value value(ColumnType type) { return random_value(random_, type); }
+  virtual std::string pattern() {
+    static const std::string kPatterns[] = {"%",   "_",  "a%",   "%b", "",       "__", "_%",   "\\_",
+                                            "\\%", "é%", "A%_b", "%a", "a\\\\b", "1_", "%\t%", "\\a%"};
+    return kPatterns[random_.below(std::size(kPatterns))];
+  }
+  virtual void add_joins() {
+    for (std::uint64_t n = 1 + random_.below(3); n > 0; --n) {
+      const TableDef& table = *tables_[random_.below(tables_.size())];
+      std::vector<const Column*> fit;
+      for (const Column& column : columns_)
+        if (column.type == table.columns[0].type) fit.push_back(&column);
+      if (fit.empty()) continue;
+      add_join({&table, fit[random_.below(fit.size())]->name, chance(2), "j" + std::to_string(query_.joins.size())});
+    }
+  }
+  const TableDef& from_table() const { return *query_.table; }
+  void add_join(JoinSpec join) {
+    add_columns(*join.table, (join.name.empty() ? join.table->name : join.name) + ".");
+    query_.joins.push_back(std::move(join));
+  }
+
+  Random& random_;
 
  private:
   struct Column {
@@ -150,27 +187,8 @@ class RandomQueries {
     ColumnType type;
   };
 
-  /// With joins nearly every name is in more than one table; without, both ways of writing it are tried.
-  void add_columns(const TableDef& table, const std::string& source) {
-    const bool full = &table != &tables_.front() || random_.below(2) == 0;
-    for (const ColumnDef& column : table.columns)
-      columns_.push_back({full ? source + "." + column.name : column.name, column.type});
-  }
-  void add_joins() {
-    columns_.clear();
-    for (const ColumnDef& column : tables_.front().columns)
-      columns_.push_back({tables_.front().name + "." + column.name, column.type});
-    for (std::uint64_t n = 1 + random_.below(3); n > 0; --n) {
-      const TableDef& table = tables_[random_.below(tables_.size())];
-      std::vector<const Column*> fit;
-      for (const Column& column : columns_)
-        if (column.type == table.columns[0].type) fit.push_back(&column);
-      if (fit.empty()) continue;
-      JoinSpec join{&table, fit[random_.below(fit.size())]->name, random_.below(2) == 0,
-                    "j" + std::to_string(query_.joins.size())};
-      for (const ColumnDef& column : table.columns) columns_.push_back({join.name + "." + column.name, column.type});
-      query_.joins.push_back(std::move(join));
-    }
+  void add_columns(const TableDef& table, const std::string& prefix) {
+    for (const ColumnDef& column : table.columns) columns_.push_back({prefix + column.name, column.type});
   }
 
   const Column& column() { return columns_[random_.below(columns_.size())]; }
@@ -180,7 +198,7 @@ class RandomQueries {
     // Integers stand for numbers of the other kinds too.
     if ((type == ColumnType::real || type == ColumnType::numeric) && random_.below(3) == 0)
       return static_cast<std::int64_t>(random_.below(3));
-    return random_value(random_, type);
+    return value(type);
   }
   Condition condition() {
     const Column& on = column();
@@ -192,8 +210,8 @@ class RandomQueries {
     condition.operand = operand(on.type);
     return condition;
   }
-  Predicate predicate(int depth) {
-    switch (random_.below(depth < 3 ? 6 : 3)) {
+  Predicate predicate(int depth_max) {
+    switch (random_.below(depth_max > 0 ? 6 : 3)) {
       case 0: {
         const Column& on = column();
         if (!is_comparable(on.type)) return condition();
@@ -202,20 +220,18 @@ class RandomQueries {
         return in(on.name, values);
       }
       case 1: {
-        static const std::string kPatterns[] = {"%",   "_",  "a%",   "%b", "",       "__", "_%",   "\\_",
-                                                "\\%", "é%", "A%_b", "%a", "a\\\\b", "1_", "%\t%", "\\a%"};
         const Column& on = column();
         if (on.type != ColumnType::text) return condition();
-        return like(on.name, kPatterns[random_.below(std::size(kPatterns))]);
+        return like(on.name, pattern());
       }
       case 2:
         return condition();
       case 3:
-        return !predicate(depth + 1);
+        return !predicate(depth_max - 1);
       default: {
         Predicate chain;
         chain.kind = random_.below(2) ? Predicate::Kind::all : Predicate::Kind::any;
-        for (std::uint64_t n = random_.below(5); n > 0; --n) chain.parts.push_back(predicate(depth + 1));
+        for (std::uint64_t n = random_.below(5); n > 0; --n) chain.parts.push_back(predicate(depth_max - 1));
         return chain;
       }
     }
@@ -265,8 +281,7 @@ class RandomQueries {
     for (std::uint64_t n = random_.below(3); n > 0; --n) add_order(results[random_.below(results.size())], false);
   }
 
-  Random& random_;
-  const std::vector<TableDef>& tables_;
+  std::vector<const TableDef*> tables_;
   std::vector<Column> columns_;
   QuerySpec query_;
 };

@@ -2,7 +2,6 @@
 // from small sets, so that rows meet, tie, and come back.
 #pragma once
 
-#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
@@ -11,8 +10,7 @@
 #include <nizhal/table.hpp>
 
 #include "base/environment.hpp"
-#include "query/compiled_query.hpp"
-#include "query/fold.hpp"
+#include "query/test_queries.hpp"
 
 namespace nizhal::testing {
 
@@ -57,11 +55,11 @@ inline const auto items = table<Item>("items")
                               .column("ratio", &Item::ratio)
                               .column("price", &Item::price);
 
-class RandomQueries {
+class RandomQueries : public test_queries::RandomQueries {
  public:
-  explicit RandomQueries(Random& random) : random_(random) {}
+  explicit RandomQueries(Random& random)
+      : test_queries::RandomQueries(random, {&items.def(), &teams.def(), &regions.def()}) {}
 
-  bool chance(std::uint64_t of) { return random_.below(of) == 0; }
   template <class T>
   T pick(const std::vector<T>& from) {
     return from[random_.below(from.size())];
@@ -96,58 +94,12 @@ class RandomQueries {
 
   // Queries
   QuerySpec query() {
-    QuerySpec spec;
-    const bool is_of_items = !chance(5);
-    spec.table = is_of_items ? &items.def() : &teams.def();
-    if (chance(2)) add_joins(spec, is_of_items);
-    for (std::uint64_t i = random_.below(3); i > 0; --i) spec.predicates.push_back(predicate(spec, 2));
-    if (chance(4)) spec.conditions.push_back(condition(spec));
-    if (chance(3)) {
-      fold(spec);
-    } else {
-      for (std::uint64_t i = random_.below(3); i > 0; --i) order(spec, column(spec).name);
-    }
-    if (chance(2)) spec.limit = random_.below(9);
-    if (chance(4)) spec.offset = random_.below(6);
-    return spec;
+    const TableDef& from = chance(5) ? teams.def() : items.def();
+    return next(from, {.joins = chance(2), .folds = chance(3), .filters_max = 1, .depth_max = 2});
   }
 
- private:
-  struct Column {
-    std::string name;
-    ColumnType type = ColumnType::text;
-  };
-
-  std::optional<std::string> maybe_text(const std::vector<std::string>& from) {
-    if (chance(5)) return std::nullopt;
-    return pick(from);
-  }
-
-  void add_joins(QuerySpec& spec, bool is_of_items) {
-    const auto add = [&](const TableDef& table, std::string by, std::string name) {
-      spec.joins.push_back({&table, std::move(by), chance(2), std::move(name)});
-    };
-    if (!is_of_items) return add(regions.def(), "region_id", "");
-    const bool has_second = chance(3);
-    add(teams.def(), "team_id", "");
-    if (has_second) add(teams.def(), "other_team_id", "other");
-    if (chance(2)) add(regions.def(), has_second && chance(2) ? "other.region_id" : "teams.region_id", "");
-  }
-
-  /// Any column of the query's tables, by its full name.
-  Column column(const QuerySpec& spec) {
-    std::vector<Column> all;
-    const auto add = [&](const TableDef& table, const std::string& name) {
-      for (const ColumnDef& one : table.columns)
-        all.push_back({spec.joins.empty() ? one.name : name + "." + one.name, one.type});
-    };
-    add(*spec.table, spec.table->name);
-    for (const JoinSpec& join : spec.joins) add(*join.table, join.name.empty() ? join.table->name : join.name);
-    return pick(all);
-  }
-
-  Value operand(ColumnType type) {
-    if (chance(12)) return {};
+ protected:
+  Value value(ColumnType type) override {
     switch (type) {
       case ColumnType::bigint:
       case ColumnType::integer:
@@ -164,63 +116,26 @@ class RandomQueries {
         return pick<std::string>({"ant", "Ant", "b", "north", "t1", "t3", "r1", "i20", "o1"});
     }
   }
-
-  Condition condition(const QuerySpec& spec) {
-    const Column on = column(spec);
-    const auto comparison = static_cast<Comparison>(random_.below(8));
-    Condition made{on.name, comparison, {}, true};
-    if (comparison != Comparison::is_null && comparison != Comparison::is_not_null) made.operand = operand(on.type);
-    return made;
+  std::string pattern() override {
+    return pick<std::string>({"a%", "%e%", "_nt", "a\\%b", "", "i%", "t_", "\xC3\xA9_\xC3\xA9"});
+  }
+  /// Along the keys, so that rows meet.
+  void add_joins() override {
+    const auto add = [&](const TableDef& table, std::string by, std::string name) {
+      add_join({&table, std::move(by), chance(2), std::move(name)});
+    };
+    if (&from_table() == &teams.def()) return add(regions.def(), "region_id", "");
+    const bool has_second = chance(3);
+    add(teams.def(), "team_id", "");
+    if (has_second) add(teams.def(), "other_team_id", "other");
+    if (chance(2)) add(regions.def(), has_second && chance(2) ? "other.region_id" : "teams.region_id", "");
   }
 
-  Predicate predicate(const QuerySpec& spec, int depth) {
-    const std::uint64_t kind = random_.below(depth > 0 ? 8 : 4);
-    if (kind == 2) {
-      const Column on = column(spec);
-      std::vector<Value> values;
-      for (std::uint64_t i = random_.below(4); i > 0; --i) values.push_back(operand(on.type));
-      return in(on.name, values);
-    }
-    if (kind == 3 && spec.table == &items.def())
-      return like(spec.joins.empty() ? "label" : "items.label",
-                  pick<std::string>({"a%", "%e%", "_nt", "a\\%b", "", "\xC3\xA9_\xC3\xA9"}));
-    if (kind == 4 || kind == 5) return predicate(spec, depth - 1) && predicate(spec, depth - 1);
-    if (kind == 6) return predicate(spec, depth - 1) || predicate(spec, depth - 1);
-    if (kind == 7) return !predicate(spec, depth - 1);
-    return condition(spec);
+ private:
+  std::optional<std::string> maybe_text(const std::vector<std::string>& from) {
+    if (chance(5)) return std::nullopt;
+    return pick(from);
   }
-
-  void order(QuerySpec& spec, std::string by) {
-    spec.order.push_back({std::move(by), chance(2) ? Direction::descending : Direction::ascending});
-  }
-
-  void fold(QuerySpec& spec) {
-    std::vector<std::string> names;
-    for (std::uint64_t i = random_.below(3); i > 0; --i) {
-      const std::string by = column(spec).name;
-      if (std::find(names.begin(), names.end(), by) == names.end()) names.push_back(by);
-    }
-    spec.group_by = names;
-    for (std::uint64_t i = random_.below(4); i > 0 || names.empty(); i = i > 0 ? i - 1 : 0) {
-      FoldSpec made{static_cast<FoldSpec::Kind>(random_.below(5)), {}, "fold" + std::to_string(names.size())};
-      const bool counts_rows = made.kind == FoldSpec::Kind::count && chance(2);
-      while (!counts_rows) {
-        const Column on = column(spec);
-        made.column = on.name;
-        const bool is_numeric = on.type == ColumnType::numeric;
-        const bool is_number =
-            on.type == ColumnType::integer || on.type == ColumnType::bigint || on.type == ColumnType::real;
-        if (made.kind == FoldSpec::Kind::sum && !is_number && !is_numeric) continue;
-        if (made.kind == FoldSpec::Kind::average && !is_number) continue;
-        break;
-      }
-      names.push_back(made.name);
-      spec.folds.push_back(std::move(made));
-    }
-    for (std::uint64_t i = random_.below(3); i > 0; --i) order(spec, pick(names));
-  }
-
-  Random& random_;
 };
 
 }  // namespace nizhal::testing
