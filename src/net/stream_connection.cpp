@@ -30,6 +30,7 @@ class Peer : public server::StreamPeer {
   explicit Peer(std::weak_ptr<StreamConnection> connection) : connection_(std::move(connection)) {}
   void send(std::string frame) override;
   void close(int code, std::string_view reason) override;
+  std::size_t waiting_bytes() const override;
 
  private:
   std::weak_ptr<StreamConnection> connection_;
@@ -96,6 +97,12 @@ class StreamConnection : public Connection, public std::enable_shared_from_this<
       if (too_slow) return self->begin_close(websocket::close_code::try_again_later, "too slow; reconnect and pull");
       self->flush();
     });
+  }
+
+  /// Any thread.
+  std::size_t waiting_bytes() {
+    const std::lock_guard lock(mutex_);
+    return outgoing_bytes_;
   }
 
   /// Any thread.
@@ -248,6 +255,11 @@ void Peer::send(std::string frame) {
 
 void Peer::close(int code, std::string_view reason) {
   if (const auto connection = connection_.lock()) connection->close(code, std::string(reason));
+}
+
+std::size_t Peer::waiting_bytes() const {
+  const auto connection = connection_.lock();
+  return connection ? connection->waiting_bytes() : 0;
 }
 
 }  // namespace

@@ -1,32 +1,12 @@
 #include "server/poker.hpp"
 
 #include <algorithm>
-#include <array>
 #include <utility>
-
-#include "base/json.hpp"
 
 namespace nizhal::server {
 namespace {
 
 constexpr int kPolicyViolation = 1008;
-
-/// Presence comes with its own part of the server; its frames are checked and not yet acted on.
-bool is_presence_frame(std::string_view text) {
-  constexpr std::array<std::pair<std::string_view, bool>, 3> kFrames{{
-      {"presence:track:", true},
-      {"presence:untrack:", false},
-      {"presence:heartbeat:", false},
-  }};
-  for (const auto& [prefix, has_payload] : kFrames) {
-    if (!text.starts_with(prefix)) continue;
-    const auto body = parse_json(text.substr(prefix.size()));
-    if (!body || !string_member(*body, "bucket")) return false;
-    const json::value* payload = member(*body, "payload");
-    return !has_payload || (payload && payload->is_object());
-  }
-  return false;
-}
 
 /// Streams of one principal with the same claims share one read of its grants.
 std::string grants_name(const Actor& actor) {
@@ -81,6 +61,7 @@ StreamId Poker::open(Subscription subscription, std::shared_ptr<StreamPeer> peer
   stream.peer = std::move(peer);
   // A refresh may have run between subscribing and opening; the next poke or look makes this one fit.
   stream.stale = true;
+  if (follower_) follower_->opened(StreamId{id}, stream.subscription.actor.user_id, stream.peer);
   subscribe_buckets(id, stream, subscribed(stream.subscription));
   return StreamId{id};
 }
@@ -93,11 +74,13 @@ void Poker::subscribe_buckets(std::uint64_t id, Stream& stream, std::set<std::st
     if (it->second.empty()) subscribers_.erase(it);
   }
   for (const std::string& key : buckets) subscribers_[key].insert(id);
+  if (follower_) follower_->buckets_changed(StreamId{id}, stream.buckets, buckets);
   stream.buckets = std::move(buckets);
 }
 
 void Poker::erase(std::unordered_map<std::uint64_t, Stream>::iterator it) {
   subscribe_buckets(it->first, it->second, {});
+  if (follower_) follower_->closed(StreamId{it->first});
   streams_.erase(it);
 }
 
@@ -112,22 +95,27 @@ std::size_t Poker::streams() const {
 }
 
 void Poker::frame(StreamId stream, std::string_view text) {
-  const bool is_ping = text == "ping";
-  const bool is_good = is_ping || (text.size() <= limits_.stream_frame_bytes_max && is_presence_frame(text));
+  if (text != "ping") return bad_frame(stream);
   std::shared_ptr<StreamPeer> peer;
-  bool too_many = false;
   {
     const std::lock_guard lock(mutex_);
     const auto it = streams_.find(static_cast<std::uint64_t>(stream));
     if (it == streams_.end()) return;
     peer = it->second.peer;
-    if (!is_good && ++it->second.bad_frames > limits_.stream_bad_frames_max) {
-      too_many = true;
-      erase(it);
-    }
   }
-  if (is_ping) peer->send("pong");
-  if (too_many) peer->close(kPolicyViolation, "too many malformed frames");
+  peer->send("pong");
+}
+
+void Poker::bad_frame(StreamId stream) {
+  std::shared_ptr<StreamPeer> peer;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto it = streams_.find(static_cast<std::uint64_t>(stream));
+    if (it == streams_.end() || ++it->second.bad_frames <= limits_.stream_bad_frames_max) return;
+    peer = it->second.peer;
+    erase(it);
+  }
+  peer->close(kPolicyViolation, "too many malformed frames");
 }
 
 /// Brings the streams' buckets up to the mark, and adds the pokes that gains and losses call for.
@@ -193,6 +181,16 @@ void Poker::after_commit(const CommitEffects& effects) {
     }
   }
   send(pokes);
+}
+
+bool Poker::are_buckets_current() {
+  const std::lock_guard look_lock(look_mutex_);
+  const auto mark = storage_.change_mark();
+  if (!mark || grants_seen_ != mark->grants) return false;
+  const std::lock_guard lock(mutex_);
+  return std::all_of(streams_.begin(), streams_.end(), [&](const auto& entry) {
+    return !entry.second.stale || entry.second.subscription.grants_mark == mark->grants;
+  });
 }
 
 std::optional<storage::ChangeMark> Poker::look() {

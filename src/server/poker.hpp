@@ -48,13 +48,21 @@ class Poker {
   /// Reads the actor's buckets now. Blocks on storage.
   Result<Subscription> subscribe(const Actor& actor, Timestamp expires, std::optional<std::set<std::string>> requested);
 
+  /// Told of streams from now on; before the first is opened.
+  void follow(std::shared_ptr<StreamFollower> follower) { follower_ = std::move(follower); }
+
   StreamId open(Subscription subscription, std::shared_ptr<StreamPeer> peer);
   void frame(StreamId stream, std::string_view text);
+  /// Counts a frame that means nothing; too many close the stream.
+  void bad_frame(StreamId stream);
   void close(StreamId stream);
   std::size_t streams() const;
 
   /// Pokes what the commit changed. Blocks on storage.
   void after_commit(const CommitEffects& effects);
+  /// Whether each stream has the buckets that its actor has now. False also when that could not be read; a look mends
+  /// both. Blocks on storage.
+  bool are_buckets_current();
   /// Looks for commits of other programs, for changed grants and for expired credentials. Blocks on storage. Answers
   /// where the database stands; nothing when that could not be read.
   std::optional<storage::ChangeMark> look();
@@ -79,6 +87,7 @@ class Poker {
   Clock& clock_;
   const Limits limits_;
   const Log log_;
+  std::shared_ptr<StreamFollower> follower_;
 
   // One look or poke at a time; taken before mutex_, never while it is held.
   std::mutex look_mutex_;

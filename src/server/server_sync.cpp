@@ -18,6 +18,7 @@
 #include "server/counters.hpp"
 #include "server/idle_pulls.hpp"
 #include "server/poker.hpp"
+#include "server/presence.hpp"
 #include "server/pull_handler.hpp"
 #include "server/push_handler.hpp"
 #include "server/rate_limiter.hpp"
@@ -75,6 +76,32 @@ HttpResponse rate_limited(std::chrono::seconds wait) {
   return response;
 }
 
+/// What the other instances say goes to those that it concerns here.
+class Ear : public realtime::Listener {
+ public:
+  explicit Ear(std::weak_ptr<Presence> presence) : presence_(std::move(presence)) {}
+  void heard(realtime::Message message) override {
+    if (const auto presence = presence_.lock()) presence->heard(message.presence);
+  }
+  void missed() override {
+    if (const auto presence = presence_.lock()) presence->missed();
+  }
+
+ private:
+  const std::weak_ptr<Presence> presence_;
+};
+
+Presence::Wake wake_presence(Executor& executor, const std::shared_ptr<Poker>& poker) {
+  return [&executor, poked = std::weak_ptr<Poker>(poker)](std::weak_ptr<Presence> told) {
+    executor.post([poked, told = std::move(told)] {
+      const auto streams = poked.lock();
+      const auto presence = told.lock();
+      // Else it waits for the tick, which looks first.
+      if (streams && presence && streams->are_buckets_current()) presence->flush();
+    });
+  };
+}
+
 HttpResponse not_found() { return error_response(404, "not_found", "there is nothing at this path"); }
 
 }  // namespace
@@ -91,6 +118,8 @@ struct ServerSync::State {
         contract_body(to_text(contract(*domain))),
         rate_limiter(outside.clock, limits.requests_per_second, limits.request_burst, limits.rate_limited_actors_max),
         poker(std::make_shared<Poker>(outside.storage, outside.clock, limits, outside.log)),
+        presence(std::make_shared<Presence>(outside.clock, outside.random, limits, outside.log, outside.realtime,
+                                            wake_presence(outside.executor, poker))),
         pull_handler(domain, outside.storage, outside.clock, limits),
         idle_pulls(std::make_shared<IdlePulls>(
             outside.storage, outside.executor, limits.idle_pulls_waiting_max,
@@ -99,6 +128,13 @@ struct ServerSync::State {
                      [this](const CommitEffects& effects) { committed(effects); }),
         admin(outside.storage, limits, outside.log, counters) {
     if (const auto mark = outside.storage.change_mark()) learn(*mark);
+    poker->follow(presence);
+    if (!outside.realtime) return;
+    ear = std::make_shared<Ear>(presence);
+    outside.realtime->start(ear);
+  }
+  ~State() {
+    if (outside.realtime) outside.realtime->stop();
   }
 
   /// A breaking migration raises the database's minimum; the domain's own holds whatever the database says.
@@ -142,6 +178,8 @@ struct ServerSync::State {
   std::atomic<bool> shutting_down{false};
   RateLimiter rate_limiter;
   const std::shared_ptr<Poker> poker;
+  const std::shared_ptr<Presence> presence;
+  std::shared_ptr<Ear> ear;
   PullHandler pull_handler;
   const std::shared_ptr<IdlePulls> idle_pulls;
   PushHandler push_handler;
@@ -323,12 +361,18 @@ StreamId ServerSync::open_stream(std::shared_ptr<StreamTicket> ticket, std::shar
   return state_->poker->open(std::move(ticket->subscription), std::move(peer));
 }
 
-void ServerSync::stream_frame(StreamId stream, std::string_view text) { state_->poker->frame(stream, text); }
+void ServerSync::stream_frame(StreamId stream, std::string_view text) {
+  if (!text.starts_with("presence:")) return state_->poker->frame(stream, text);
+  const bool is_good = text.size() <= state_->limits.stream_frame_bytes_max && state_->presence->frame(stream, text);
+  if (!is_good) state_->poker->bad_frame(stream);
+}
 
 void ServerSync::close_stream(StreamId stream) { state_->poker->close(stream); }
 
 void ServerSync::tick() {
   if (const auto mark = state_->poker->look()) state_->learn(*mark);
+  state_->presence->tick();
+  if (state_->presence->wants_flush() && state_->poker->are_buckets_current()) state_->presence->flush();
 }
 
 Result<storage::GcReport> ServerSync::gc() {
@@ -345,6 +389,9 @@ Result<storage::GcReport> ServerSync::gc() {
   return report;
 }
 
-void ServerSync::begin_shutdown() { state_->shutting_down = true; }
+void ServerSync::begin_shutdown() {
+  state_->shutting_down = true;
+  state_->presence->begin_shutdown();
+}
 
 }  // namespace nizhal::server
