@@ -120,6 +120,15 @@ Result<void> Cycle::mutate(const std::string& name, std::vector<std::string> arg
   return {};
 }
 
+bool Cycle::was_given_up(const std::vector<DeadLetter>& letters) {
+  if (!may_be_there_ || giving_up_.empty() || given_up_.contains(giving_up_)) return false;
+  const bool is_there = std::any_of(letters.begin(), letters.end(), [this](const DeadLetter& letter) {
+    return letter.client_mutation_id == giving_up_;
+  });
+  if (!is_there) given_up_.insert(giving_up_);
+  return !is_there;
+}
+
 Result<void> Cycle::add(const std::string& id, const std::string& body) { return mutate("addNote", {id, body}); }
 
 Result<bool> Cycle::push(Reply reply, std::size_t mutations_max) {
@@ -244,6 +253,7 @@ void Cycle::build() {
   step("retry a dead letter", [this]() -> Result<void> {
     auto letters = store_->dead_letters();
     if (!letters) return tl::unexpected(letters.error());
+    if (was_given_up(*letters)) return {};
     if (letters->empty()) return failure(ErrorCode::internal, "there is no dead letter to retry");
     const DeadLetter& first = letters->front();
     giving_up_ = first.client_mutation_id;
@@ -256,6 +266,7 @@ void Cycle::build() {
   step("discard another", [this]() -> Result<void> {
     auto letters = store_->dead_letters();
     if (!letters) return tl::unexpected(letters.error());
+    if (was_given_up(*letters)) return {};
     if (letters->empty()) return failure(ErrorCode::internal, "there is no dead letter to discard");
     giving_up_ = letters->front().client_mutation_id;
     if (auto discarded = store_->discard(letters->front().id); !discarded) return discarded;

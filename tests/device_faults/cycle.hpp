@@ -68,6 +68,8 @@ class Cycle : client::CommitListener {
  private:
   Result<void> mutate(const std::string& name, std::vector<std::string> args, MutateOptions options = {},
                       std::string* id = nullptr);
+  /// The attempt before had failed, the process ended with it, and its commit had reached the disk after all.
+  bool was_given_up(const std::vector<DeadLetter>& letters);
   Result<void> add(const std::string& id, const std::string& body);
   enum class Reply { arrives, is_lost };
   /// False: there was nothing to send.

@@ -193,6 +193,10 @@ TEST(DeviceFaults, EveryCallThatFailsIsNamedAndLeavesAConsistentStore) {
       }
       failed[to_string(with.call)] += struck;
       total += struck;
+      if (all)  // it takes long: one that is stopped has told how far it came
+        std::cout << (durability == Durability::Full ? "Full: " : "Process: ") << to_string(with.call) << " "
+                  << to_string(with.fault) << (with.persists ? ", lasting: " : ", once: ") << struck << " sites"
+                  << std::endl;
       EXPECT_TRUE(only || struck > 0) << to_string(with.call) << " " << to_string(with.fault) << " never came";
     }
     if (all) continue;
