@@ -6,6 +6,7 @@
 #include <cassert>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <initializer_list>
 #include <memory>
 #include <optional>
@@ -225,15 +226,20 @@ struct QuerySpec {
 };
 
 /// A row of a folded query: the group's values, then the folds, by name.
+/// What a folded column can be read as. Integers are std::int64_t there whatever the folded column is, because a sum of
+/// small ones need not be small; reading one as less would cut it off, so that does not compile.
+template <class T>
+concept FoldValue = !std::same_as<T, std::int32_t> && !std::same_as<T, std::optional<std::int32_t>>;
+
 class FoldRow {
  public:
   using Names = std::vector<std::string>;
   FoldRow(std::shared_ptr<const Names> names, Row values) : names_(std::move(names)), values_(std::move(values)) {}
 
   /// `row.get<std::int64_t>("balance")`. Null is T's zero or empty value, or nothing as std::optional<T>. T is the type
-  /// of the column: of a count and of sums of integers std::int64_t, of averages double, else that of what is folded.
+  /// of the column: of integers always std::int64_t, of averages double, else that of what is folded.
   /// A name that is not there, or another type, stops at an assertion in debug builds and is T's empty value else.
-  template <class T>
+  template <FoldValue T>
   T get(std::string_view name) const {
     T out{};
     const Value* found = find(name);
