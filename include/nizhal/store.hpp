@@ -74,8 +74,10 @@ struct PendingMutation {
   std::string name;
   std::string args;  // JSON object
   std::uint64_t attempts = 0;
-  std::string last_error;  // empty when none
-  bool covered = false;    // a pull confirmed it, its outcome is still to be learned
+  std::string last_error;               // empty when none
+  bool covered = false;                 // a pull confirmed it, its outcome is still to be learned
+  std::vector<std::string> depends_on;  // client mutation ids, those found by keys included
+  std::string dependency_key;           // under which later mutations may depend on it; empty: none
 };
 
 struct DeadLetter {

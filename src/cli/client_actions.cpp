@@ -142,7 +142,9 @@ int client_outbox(const Globals& globals, const Store& store) {
                                     {"args", json_or_text(entry.args)},
                                     {"attempts", entry.attempts},
                                     {"lastError", text_or_null(entry.last_error)},
-                                    {"covered", entry.covered}});
+                                    {"covered", entry.covered},
+                                    {"dependsOn", as_array(entry.depends_on)},
+                                    {"dependencyKey", text_or_null(entry.dependency_key)}});
     print_json(answer);
     return kDone;
   }

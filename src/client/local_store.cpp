@@ -181,6 +181,8 @@ Result<std::vector<PendingMutation>> LocalStore::outbox() {
     mutation.attempts = static_cast<std::uint64_t>(entry.attempts);
     mutation.last_error = std::move(entry.last_error);
     mutation.covered = entry.covered;
+    mutation.depends_on = std::move(entry.depends_on);
+    mutation.dependency_key = std::move(entry.dependency_key);
     pending.push_back(std::move(mutation));
   }
   return pending;

@@ -1,5 +1,6 @@
 // App upgrades with real processes: the `nizhal` binary with the libraries of two versions of one app, on one store.
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sqlite3.h>
 
 #include <filesystem>
@@ -119,6 +120,52 @@ TEST_F(AppVersions, AnOlderAppOpensTheNewerAppsStoreAndSendsWhatItLeft) {
   EXPECT_EQ(tasks(new_app), are("t1 8, t2 9, t3 1"));
   EXPECT_EQ(query(new_app, "SELECT group_concat(id) AS ids FROM (SELECT id FROM labels ORDER BY id)"),
             R"([{"ids":"l1,l2"}])");
+}
+
+TEST_F(AppVersions, AnUpgradeThatRebuildsATableWaitsUntilNoOtherProcessHasTheFile) {
+  const ClientCommand old_app = device("a", "shop_2"), new_app = device("a", "shop_3");
+  mutate(old_app, "addTask", R"({"id":"t1","title":"first","priority":8})");
+  constexpr const char* kTypes = "SELECT group_concat(typeof(priority)) AS types FROM tasks";
+  const auto watch = start_nizhal(old_app.arguments({"--json", "watch", "SELECT count(*) AS n FROM tasks"}));
+  ASSERT_EQ(watch->next_line(kPatience), R"({"rows":[{"n":1}]})") << watch->err();
+
+  for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{
+           {"status"}, {"query", kTypes}, {"mutate", "addTask", R"({"id":"t2","title":"new","priority":"low"})"}}) {
+    const Finished refused = new_app.run(command);
+    EXPECT_EQ(refused.status.code, 4) << command[0] << ": " << refused.err;
+    EXPECT_EQ(refused.out, "") << command[0];
+    EXPECT_NE(refused.err.find(R"(table "tasks": column "priority" changed from bigint to text)"), std::string::npos)
+        << refused.err;
+    EXPECT_NE(refused.err.find("the file is open elsewhere, in another process or in this one: close it there, then "
+                               "open it again. Nothing was changed"),
+              std::string::npos)
+        << refused.err;
+  }
+  // The old app goes on as if nothing had been tried, in the process that runs and in others.
+  mutate(old_app, "addTask", R"({"id":"t2","title":"second","priority":2})");
+  EXPECT_EQ(watch->next_line(kPatience), R"({"changes":[{"step":"updated","index":0,"row":{"n":2}}]})") << watch->err();
+  EXPECT_EQ(query(old_app, kTypes), R"([{"types":"integer,integer"}])");
+
+  // However it ended.
+  watch->signal(SIGKILL);
+  ASSERT_TRUE(watch->wait(kPatience));
+  EXPECT_EQ(query(new_app, kTypes), R"([{"types":"text,text"}])");
+  EXPECT_EQ(tasks(new_app), are("t1 high, t2 low")) << "what was pending ran again as the new app says it";
+}
+
+TEST_F(AppVersions, TheOutboxSaysWhatDependsOnWhat) {
+  const ClientCommand phone = device("a", "shop_3");
+  const json::value task = answer(phone, {"mutate", "addTask", R"({"id":"t1","title":"first","priority":"low"})"});
+  mutate(phone, "setPriority", R"({"id":"t1","priority":"high"})");
+  mutate(phone, "addTask", R"({"id":"t2","title":"second","priority":"low"})");
+  const json::value outbox = answer(phone, {"outbox"});
+  ASSERT_EQ(outbox.as_array().size(), 3u);
+  const auto told = [&](std::size_t entry) {
+    return to_text(outbox.at(entry).at("dependsOn")) + " " + to_text(outbox.at(entry).at("dependencyKey"));
+  };
+  EXPECT_EQ(told(0), R"([] "task:t1")");
+  EXPECT_EQ(told(1), "[" + to_text(task.at("clientMutationId")) + "] null");
+  EXPECT_EQ(told(2), R"([] "task:t2")");
 }
 
 TEST_F(AppVersions, AStoreOfTheFirstFormatIsOpenedByTwoProcessesAtOnce) {
