@@ -149,6 +149,20 @@ struct Pages {
   bool starts_over = false;  // the last one does
 };
 
+/// The server's rows may have what is pending here, sent by the other device; which of it they have is known only when
+/// it was pushed under the new id. So nothing of this pull is applied, and it is asked again after that (S19).
+Result<bool> put_aside(StoreState& state, Confirmation confirmation, PullApplied& applied) {
+  if (confirmation != Confirmation::clone) return false;
+  auto pending = outbox::list(state, outbox::Which::effective, 1);
+  if (!pending) return tl::unexpected(pending.error());
+  if (pending->empty()) return false;
+  if (auto dropped = puller::drop_staged(state); !dropped) return tl::unexpected(dropped.error());
+  if (auto taken = take_new_client_id(state); !taken) return tl::unexpected(taken.error());
+  applied = PullApplied{};
+  applied.identity_changed = true;
+  return true;
+}
+
 /// In the caller's transaction: the staged pages, if any, and this one.
 Result<void> apply_complete(StoreState& state, const protocol::PullPage& page, Pages pages, Confirmation confirmation,
                             PullApplied& applied) {
@@ -196,6 +210,9 @@ Result<void> apply_complete(StoreState& state, const protocol::PullPage& page, P
   }
   if (auto moved = move_to(state, page, page.has_more ? SyncState::running : SyncState::done); !moved) return moved;
   if (!page.has_more) {
+    if (state.meta->integer(meta_key::kPushFirst) != 0) {
+      if (auto kept = state.meta->set(meta_key::kPushFirst, std::int64_t{0}); !kept) return kept;
+    }
     if (auto settled = settle(state, page, confirmation, applied); !settled) return settled;
   }
   // A corrected clock or a new identity may have marked more.
@@ -269,7 +286,7 @@ Result<PullApplied> apply_page(StoreState& state, const protocol::PullRequest& s
   auto idle = is_idle(state, page);
   if (!idle) return tl::unexpected(idle.error());
 
-  bool is_outdated = false;
+  bool is_outdated = false, is_put_aside = false;
   auto done = [&]() -> Result<void> {
     if (!starts_over && *idle) return move_idle(state, page);
     if (page.has_more && !in_place) {
@@ -287,11 +304,15 @@ Result<PullApplied> apply_page(StoreState& state, const protocol::PullRequest& s
       if (is_outdated = !*still; is_outdated) return {};
       auto confirmation = page.has_more ? Result<Confirmation>(Confirmation::nothing) : judge(state, page);
       if (!confirmation) return tl::unexpected(confirmation.error());
+      auto aside = put_aside(state, *confirmation, applied);
+      if (!aside) return tl::unexpected(aside.error());
+      if (is_put_aside = *aside; is_put_aside) return {};
       return apply_complete(state, page, {.has_staged = *staged, .starts_over = starts_over}, *confirmation, applied);
     });
   }();
   if (!done) return tl::unexpected(done.error());
   if (is_outdated) return PullApplied{};
+  if (is_put_aside) return applied;
   applied.complete = !page.has_more;
   auto wanted = outbox::has_covered_unknown(state);
   if (!wanted) return tl::unexpected(wanted.error());

@@ -96,7 +96,14 @@ void ClientSync::State::advance() {
   if (!push_wanted && !pull_wanted) return rest();
   if (options.has_token && !token_fresh) return ask_for_token(false);
   // Writes first, but in turns, so that neither a stream of them nor a long first sync holds up the other.
-  const bool is_pulls_turn = pull_wanted && pushes_in_row >= tuning.pushes_in_row_max;
+  bool is_push_first = false;
+  if (pull_wanted && !push_paused) {
+    auto first = store.is_push_first();
+    if (!first) return storage_failed("pull", first.error());
+    is_push_first = *first;
+  }
+  push_wanted = push_wanted || is_push_first;
+  const bool is_pulls_turn = pull_wanted && !is_push_first && pushes_in_row >= tuning.pushes_in_row_max;
   if (push_wanted && !is_pulls_turn && try_push()) return;
   if (waiting_for_retry) return;
   if (pull_wanted && try_pull()) return;

@@ -372,6 +372,11 @@ Result<void> LocalStore::dead_letter(std::string_view client_mutation_id, std::s
   return pusher::give_up(*state_, client_mutation_id, code, message);
 }
 
+Result<bool> LocalStore::is_push_first() {
+  const std::lock_guard lock(state_->mutex);
+  return noted(*state_, pusher::is_first(*state_));
+}
+
 Result<protocol::PullRequest> LocalStore::next_pull(std::size_t limit) {
   const std::lock_guard lock(state_->mutex);
   if (auto noticed = state_->notice_others(); !noticed) return tl::unexpected(noticed.error());

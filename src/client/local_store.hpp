@@ -138,12 +138,14 @@ class LocalStore {
   /// A single mutation that the server cannot take at all (400, 413): a dead letter.
   Result<void> dead_letter(std::string_view client_mutation_id, std::string_view code, std::string_view message);
 
+  /// The store took a new client id, and what was pending then is not settled: a pull before that would show it twice.
+  Result<bool> is_push_first();
   Result<protocol::PullRequest> next_pull(std::size_t limit);
   struct PullApplied {
     bool complete = false;          // the pull's last page came and is applied
     std::uint64_t rows = 0;         // rows and removals of this page
     bool outcome_wanted = false;    // something is covered whose outcome is unknown: push again
-    bool identity_changed = false;  // the store was a clone and took a new client id
+    bool identity_changed = false;  // the store was a clone and took a new client id; complete only if none is pending
     std::optional<protocol::PullProgress> progress;
   };
   /// Stages a page, or applies it: all staged pages at once when the pull is complete; page by page during the

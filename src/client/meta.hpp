@@ -39,6 +39,8 @@ inline constexpr std::string_view kSyncState = "first_sync";  // see SyncState
 inline constexpr std::string_view kLastGiven = "last_given_mutation_id";
 inline constexpr std::string_view kConfirmedId = "last_confirmed_mutation_id";
 inline constexpr std::string_view kConfirmedClientId = "last_confirmed_client_mutation_id";
+/// Ordinal: what is pending up to here may be in the server's rows under a client id of before (S19); "0": nothing is.
+inline constexpr std::string_view kPushFirst = "push_before_pull";
 inline constexpr std::string_view kLastHlc = "last_hlc";
 inline constexpr std::string_view kClockOffset = "clock_offset_ms";
 inline constexpr std::string_view kServerTime = "last_server_time";

@@ -260,6 +260,16 @@ Result<protocol::PushRequest> next_push(StoreState& state, std::size_t mutations
   });
 }
 
+Result<bool> is_first(StoreState& state) {
+  const std::int64_t last = state.meta->integer(meta_key::kPushFirst);
+  if (last == 0) return false;
+  auto select = state.connection->prepare(
+      "SELECT 1 FROM nizhal_outbox WHERE ordinal <= ?1 AND covered = 0 AND outcome_known = 0 LIMIT 1");
+  if (!select) return tl::unexpected(select.error());
+  select->bind(1, last);
+  return select->step();
+}
+
 Result<LocalStore::PushSettled> settle(StoreState& state, const protocol::PushRequest& sent,
                                        const protocol::PushReply& reply) {
   // A reply to what was sent under an earlier client id says nothing about this one's numbers.

@@ -12,6 +12,8 @@ namespace nizhal::client::pusher {
 
 [[nodiscard]] Result<protocol::PushRequest> next_push(StoreState& state, std::size_t mutations_max,
                                                       std::size_t body_bytes_max);
+/// What is pending must be pushed before the next pull: what that brings may have its effects already (S19).
+[[nodiscard]] Result<bool> is_first(StoreState& state);
 [[nodiscard]] Result<LocalStore::PushSettled> settle(StoreState& state, const protocol::PushRequest& sent,
                                                      const protocol::PushReply& reply);
 [[nodiscard]] Result<void> note_failure(StoreState& state, const protocol::PushRequest& sent, std::string_view reason);

@@ -209,7 +209,11 @@ Result<void> take_new_client_id(StoreState& state) {
   mark::everything(state);
   auto entries = outbox::list(state, outbox::Which::all);
   if (!entries) return tl::unexpected(entries.error());
+  Meta& meta = *state.meta;
   for (outbox::Entry& entry : *entries) {
+    if (!entry.covered) {
+      if (auto kept = meta.set(meta_key::kPushFirst, entry.ordinal); !kept) return kept;
+    }
     entry.mutation_id.reset();
     // Asked again under the new id, the server repeats what it recorded under the client mutation id. What a pull
     // covered stays in the base and is not re-run.
@@ -217,7 +221,6 @@ Result<void> take_new_client_id(StoreState& state) {
     if (auto kept = outbox::update(state, entry); !kept) return kept;
   }
   if (auto cleared = state.connection->execute("DELETE FROM nizhal_sent"); !cleared) return cleared;
-  Meta& meta = *state.meta;
   const std::string client_id = random_uuid(state.random);
   state.log.warning("sync", fmt::format("client id {} is in use elsewhere; this device is {} from now on",
                                         meta.get(meta_key::kClientId), client_id));

@@ -69,7 +69,8 @@ void everything(StoreState& state);
 // pending again, so both mark everything.
 
 /// The store is a copy of another one, or its client id belongs to someone else: a new client id, and everything
-/// pending is numbered from 1. Client mutation ids stay, so nothing is done twice.
+/// pending is numbered from 1. Client mutation ids stay, so nothing is done twice. What is pending may be in the
+/// server's rows already; until it is pushed under the new id nobody knows, so it is pushed before a pull is applied.
 [[nodiscard]] Result<void> take_new_client_id(StoreState& state);
 /// The server knows nothing of this client after `last`: a restored backup. What comes after is numbered anew.
 [[nodiscard]] Result<void> renumber_after(StoreState& state, MutationId last, std::string_view last_client_mutation_id);
