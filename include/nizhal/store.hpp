@@ -164,7 +164,8 @@ class Store {
   /// Follows a mutation of before, also one of an earlier run of the app.
   Ticket ticket(std::string client_mutation_id) const;
   /// Takes a mutation back by running the inverse that its mutator declares, as a mutation of its own. Errors:
-  /// not_found (it declares none, or it is too long ago), refused (the inverse, by its mutator), and mutate's.
+  /// not_found (it declares none, or it is too long ago), refused (`already_undone`; `nothing_to_undo`: it was refused
+  /// itself and is a dead letter; else the inverse, by its mutator), and mutate's.
   Result<Ticket> undo(const Ticket& ticket, const MutateOptions& options = {});
 
   template <class T, class K>
