@@ -67,7 +67,7 @@ bool ClientSync::State::try_push() {
 }
 
 bool ClientSync::State::try_pull() {
-  pull_wanted = false;
+  pull_wanted = catch_up_wanted = false;
   auto request = store.next_pull(tuning.pull_limit);
   if (!request) {
     storage_failed("pull", request.error());
@@ -163,10 +163,14 @@ void ClientSync::State::end_sync(Result<SyncReport> report) {
 
 void ClientSync::State::set_pull_timer() {
   if (!started || !online_wanted) return;
-  const std::int64_t interval = options.pull_interval.count();
+  const std::int64_t interval = options.pull_interval.count() * (socket.is_open() ? tuning.poked_interval_factor : 1);
   const std::int64_t spread = interval * tuning.interval_jitter_percent / 100;
   const auto jitter = static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(2 * spread) + 1));
   milliseconds delay{interval - spread + jitter};
+  if (catch_up_wanted) {
+    const auto spread_of_all = static_cast<std::uint64_t>(tuning.catch_up_spread.count());
+    delay = std::min(delay, milliseconds{static_cast<std::int64_t>(random.below(spread_of_all + 1))});
+  }
   // What nobody wants any more is evicted by a pull.
   if (const auto eviction = store.next_eviction()) delay = std::min(delay, *eviction);
   effects.emplace_back(SetTimer{TimerId::pull, delay});
@@ -174,16 +178,17 @@ void ClientSync::State::set_pull_timer() {
 
 void ClientSync::State::cancel_timers() {
   waiting_for_retry = false;
-  for (const TimerId timer : {TimerId::pull, TimerId::retry, TimerId::reconnect})
-    effects.emplace_back(CancelTimer{timer});
+  for (const TimerId timer : {TimerId::pull, TimerId::retry, TimerId::socket}) effects.emplace_back(CancelTimer{timer});
 }
 
 void ClientSync::State::open_socket() {
-  // Only with a token that was fetched for it: a socket outlives a burst of requests.
-  if (options.has_token && !token_fresh) {
+  // Each time with another token: a socket outlives a burst of requests, and the token of the one before it may be
+  // the reason that it was closed.
+  if (options.has_token && (!token_fresh || token_on_socket)) {
     socket.open_after_token();
     return ask_for_token(false);
   }
+  token_on_socket = true;
   socket.open(effects, token);
 }
 
@@ -286,17 +291,33 @@ void ClientSync::State::on(const TokenFetched& event) {
   token_asked = false;
   token = event.token;
   token_fresh = true;
+  token_on_socket = false;
   if (socket.wants_token() && online_wanted) open_socket();
 }
 
 void ClientSync::State::on(const SocketOpened&) {
   // What happened between the last pull and now was poked to nobody.
-  if (socket.opened()) pull_wanted = true;
+  switch (socket.opened(effects)) {
+    case PokeSocket::Opened::not_wanted:
+      return;
+    case PokeSocket::Opened::first:
+      pull_wanted = true;
+      return;
+    case PokeSocket::Opened::again:
+      catch_up_wanted = true;
+      set_pull_timer();
+      return;
+  }
 }
 
-void ClientSync::State::on(const SocketClosed& event) { socket.closed(effects, event.reason); }
+void ClientSync::State::on(const SocketClosed& event) {
+  const bool was_open = socket.is_open();
+  socket.closed(effects, event.reason);
+  if (was_open) set_pull_timer();
+}
 
 void ClientSync::State::on(const SocketFrame& event) {
+  socket.heard();
   // Several pokes while a pull is under way make one more pull: it may have missed them.
   if (event.text.starts_with("repull:")) pull_wanted = true;
 }
@@ -309,8 +330,10 @@ void ClientSync::State::on(const TimerFired& event) {
     case TimerId::retry:
       waiting_for_retry = false;
       return;
-    case TimerId::reconnect:
-      if (online_wanted && socket.is_due()) open_socket();
+    case TimerId::socket:
+      const bool was_open = socket.is_open();
+      if (socket.timer_fired(effects) && online_wanted) open_socket();
+      if (was_open && !socket.is_open()) set_pull_timer();
       return;
   }
 }

@@ -24,7 +24,7 @@ namespace nizhal::client {
 class LocalStore;
 
 using RequestId = std::uint64_t;
-enum class TimerId { pull, retry, reconnect };
+enum class TimerId { pull, retry, socket };
 
 // Events
 /// Online from now on, unless WentOffline came before. A machine that never hears it touches the network only for a
@@ -88,6 +88,9 @@ struct OpenSocket {
   std::string token;
 };  // path with query
 struct CloseSocket {};
+struct SendFrame {  // on the open socket; lost when it is not open any more
+  std::string text;
+};
 struct SetTimer {
   TimerId timer = TimerId::pull;
   std::chrono::milliseconds delay{0};
@@ -103,8 +106,8 @@ struct Notify {};
 struct SyncFinished {
   Result<SyncReport> report;
 };
-using Effect =
-    std::variant<SendRequest, FetchToken, OpenSocket, CloseSocket, SetTimer, CancelTimer, Notify, SyncFinished>;
+using Effect = std::variant<SendRequest, FetchToken, OpenSocket, CloseSocket, SendFrame, SetTimer, CancelTimer, Notify,
+                            SyncFinished>;
 using Effects = std::vector<Effect>;
 
 struct SyncOptions {
@@ -112,7 +115,7 @@ struct SyncOptions {
   bool has_token = false;
   bool use_socket = true;
   bool is_target = false;  // `server` is the app's own backend: one mutation a push, and it signs in by itself
-  std::chrono::milliseconds pull_interval{30'000};
+  std::chrono::milliseconds pull_interval{30'000};  // while no socket is open; with one, Tuning says how much rarer
 };
 
 class ClientSync {

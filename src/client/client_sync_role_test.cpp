@@ -256,7 +256,7 @@ TEST_F(Role, AHolderThatGoesOfflineGivesItUpOnceItsRequestHasEnded) {
   EXPECT_TRUE(first.requests.empty());
   EXPECT_TRUE(first.status().standby);
   first.handle(TimerFired{TimerId::pull});
-  first.handle(TimerFired{TimerId::reconnect});
+  first.handle(TimerFired{TimerId::socket});
   EXPECT_TRUE(first.requests.empty());
 }
 

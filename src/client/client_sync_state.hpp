@@ -47,7 +47,8 @@ struct ClientSync::State {
   bool online_wanted = true;  // until WentOffline
   bool push_wanted = false;
   bool pull_wanted = false;
-  bool sync_active = false;  // a SyncRequested has not come to its end
+  bool catch_up_wanted = false;  // a pull soon, not at once: the socket was away, and so was everybody's
+  bool sync_active = false;      // a SyncRequested has not come to its end
   SyncReport sync_report;
 
   // Who syncs the file (client_sync_role.cpp)
@@ -75,6 +76,7 @@ struct ClientSync::State {
   // Credentials
   std::string token;
   bool token_fresh = false;
+  bool token_on_socket = false;  // a socket was opened with it
   bool token_asked = false;
   bool token_refused = false;  // the server said 401 to a token that was just fetched
 

@@ -1,9 +1,7 @@
 // The state machine with its outside played by the test: requests are answered when the test says so.
 #include "client/client_sync.hpp"
 
-#include <deque>
-
-#include "client/client_test_support.hpp"
+#include "client/client_sync_test_support.hpp"
 #include "client/tuning.hpp"
 
 namespace nizhal::client {
@@ -13,71 +11,8 @@ using std::chrono::milliseconds;
 using testing::Device;
 using testing::FakeServer;
 using testing::NoteRows;
+using testing::Runtime;
 using testing::World;
-
-/// Keeps what the machine asked for.
-class Runtime {
- public:
-  Runtime(Device& device, ManualClock& clock, SyncOptions options)
-      : random_(5), sync_(device.store(), clock, random_, Log(), std::move(options)) {}
-
-  void handle(const Event& event) {
-    for (Effect& effect : sync_.handle(event)) {
-      if (auto* send = std::get_if<SendRequest>(&effect)) {
-        requests.push_back(std::move(*send));
-      } else if (auto* token = std::get_if<FetchToken>(&effect)) {
-        token_asks.push_back(*token);
-      } else if (auto* socket = std::get_if<OpenSocket>(&effect)) {
-        sockets.push_back(*socket);
-      } else if (std::holds_alternative<CloseSocket>(effect)) {
-        ++sockets_closed;
-      } else if (auto* timer = std::get_if<SetTimer>(&effect)) {
-        timers[timer->timer] = timer->delay;
-      } else if (auto* cancel = std::get_if<CancelTimer>(&effect)) {
-        timers.erase(cancel->timer);
-      } else if (auto* finished = std::get_if<SyncFinished>(&effect)) {
-        finishes.push_back(finished->report);
-      } else {
-        ++notifications;
-      }
-    }
-  }
-  /// Lets the server answer whatever is asked, until nothing is.
-  void run(FakeServer& server) {
-    for (int i = 0; i < 1000 && !requests.empty(); ++i) {
-      const SendRequest request = take();
-      handle(Answered{request.request, server.handle(request.http)});
-    }
-  }
-  SendRequest take() {
-    EXPECT_FALSE(requests.empty());
-    SendRequest request = std::move(requests.front());
-    requests.pop_front();
-    return request;
-  }
-  void answer(int status, const std::string& body = "{}", std::map<std::string, std::string> headers = {}) {
-    handle(Answered{take().request, {status, std::move(headers), body}});
-  }
-  void cut() { handle(Failed{take().request, "connection refused"}); }
-  void fire(TimerId timer) {
-    ASSERT_TRUE(timers.contains(timer));
-    timers.erase(timer);
-    handle(TimerFired{timer});
-  }
-  bool is_push() const { return !requests.empty() && requests.front().http.path == protocol::kPushPath; }
-  StoreStatus status() const { return sync_.status(); }
-
-  std::deque<SendRequest> requests;
-  std::vector<FetchToken> token_asks;
-  std::vector<OpenSocket> sockets;
-  std::map<TimerId, milliseconds> timers;
-  std::vector<Result<SyncReport>> finishes;
-  int sockets_closed = 0, notifications = 0;
-
- private:
-  SeededRandom random_;
-  ClientSync sync_;
-};
 
 struct ClientSyncTest : World {
   Runtime runtime{device, clock, {.server = "http://localhost:1", .has_token = false}};
@@ -362,9 +297,9 @@ TEST_F(Sync, AClosedSocketIsReopenedAfterAJitteredWhileAndThenPulls) {
   EXPECT_EQ(runtime.requests.size(), 1u) << "pokes from before it opened went nowhere";
   runtime.run(server);
   runtime.handle(SocketClosed{"1013"});
-  ASSERT_TRUE(runtime.timers.contains(TimerId::reconnect));
-  EXPECT_LE(runtime.timers[TimerId::reconnect], Tuning{}.reconnect_base);
-  runtime.fire(TimerId::reconnect);
+  ASSERT_TRUE(runtime.timers.contains(TimerId::socket));
+  EXPECT_LE(runtime.timers[TimerId::socket], Tuning{}.reconnect_base);
+  runtime.fire(TimerId::socket);
   EXPECT_EQ(runtime.sockets.size(), 2u);
 }
 
@@ -376,7 +311,7 @@ TEST_F(Sync, AReconnectAsksForAFreshToken) {
   ASSERT_EQ(tokened.sockets.size(), 1u);
   EXPECT_EQ(tokened.sockets[0].token, "first");
   tokened.handle(SocketClosed{"1008"});
-  tokened.fire(TimerId::reconnect);
+  tokened.fire(TimerId::socket);
   EXPECT_EQ(tokened.sockets.size(), 1u);
   tokened.handle(TokenFetched{"second"});
   ASSERT_EQ(tokened.sockets.size(), 2u);

@@ -13,12 +13,18 @@ struct Tuning {
       512 << 10;                    // bytes; half of the server's default limit, so that headers never decide
   unsigned pushes_in_row_max = 10;  // before a pull that is wanted gets its turn
   std::size_t pull_limit = 1'000;   // rows per page: some milliseconds of decoding on a phone
-  std::chrono::milliseconds request_timeout{30'000};  // the server answers within 10 s; the rest is a slow network
-  std::chrono::milliseconds backoff_base{500};        // first retry at most this late
-  std::chrono::milliseconds backoff_max{60'000};      // what a user still takes for "it noticed by itself"
-  std::chrono::milliseconds reconnect_base{1'000};    // socket: full jitter over it spreads a server's restart
-  unsigned backoff_doublings_max = 16;                // keeps the shift defined; the cap is reached long before
-  unsigned busy_retries_of_sync = 5;                  // a "sync now" bears this many 503s in a row before it fails
+  std::chrono::milliseconds request_timeout{30'000};     // the server answers within 10 s; the rest is a slow network
+  std::chrono::milliseconds backoff_base{500};           // first retry at most this late
+  std::chrono::milliseconds backoff_max{60'000};         // what a user still takes for "it noticed by itself"
+  std::chrono::milliseconds reconnect_base{2'000};       // socket: full jitter over it spreads a server's restart
+  std::chrono::milliseconds connect_timeout{20'000};     // of the socket, its upgrade included; then it is tried again
+  std::chrono::milliseconds stable_after{30'000};        // a socket that was open for less counts as a failure too
+  std::chrono::milliseconds heartbeat_interval{25'000};  // of silence before a ping: half of what proxies and NATs bear
+  std::chrono::milliseconds pong_timeout{10'000};        // of silence after it: then the socket is dead
+  std::chrono::milliseconds catch_up_spread{5'000};      // the pull after a reconnect: all devices lost the same server
+  std::int64_t poked_interval_factor = 10;               // pulls by the clock are this much rarer with an open socket
+  unsigned backoff_doublings_max = 16;                   // keeps the shift defined; the cap is reached long before
+  unsigned busy_retries_of_sync = 5;                     // a "sync now" bears this many 503s in a row before it fails
   unsigned renumberings_max = 4;              // in a row without an outcome; more means that both sides disagree
   std::int64_t interval_jitter_percent = 10;  // of the pull interval: devices started together drift apart
 };

@@ -141,6 +141,10 @@ struct StoreRuntime::Loop {
     if (socket) socket->close();
   }
 
+  void carry_out(client::SendFrame& wanted) {
+    if (socket) socket->send(std::move(wanted.text));
+  }
+
   void carry_out(const client::SetTimer& wanted) {
     auto& timer = *timers[index_of(wanted.timer)];
     timer.expires_after(wanted.delay);

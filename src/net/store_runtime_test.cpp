@@ -115,11 +115,11 @@ TEST(StoreRuntime, TimersFireOnceAndCanBeReplacedAndCancelled) {
     return {client::SetTimer{client::TimerId::pull, std::chrono::hours(1)},
             client::SetTimer{client::TimerId::retry, milliseconds(0)}, client::CancelTimer{client::TimerId::retry},
             client::SetTimer{client::TimerId::pull, milliseconds(1)},
-            client::SetTimer{client::TimerId::reconnect, milliseconds(20)}};
+            client::SetTimer{client::TimerId::socket, milliseconds(20)}};
   };
   StoreRuntime runtime(machine, online(1));
   EXPECT_EQ(machine.next<client::TimerFired>()->timer, client::TimerId::pull);
-  EXPECT_EQ(machine.next<client::TimerFired>()->timer, client::TimerId::reconnect);
+  EXPECT_EQ(machine.next<client::TimerFired>()->timer, client::TimerId::socket);
 }
 
 TEST(StoreRuntime, TicksAgainAndAgainAlsoWithNoServerAndOffline) {

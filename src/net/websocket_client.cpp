@@ -1,5 +1,6 @@
 #include "net/websocket_client.hpp"
 
+#include <deque>
 #include <exception>
 #include <utility>
 
@@ -24,11 +25,13 @@ using std::chrono::steady_clock;
 struct WebSocketClient::Session {
   ClientNetOptions options;
   WebSocketEvents events;
-  bool is_live = true;            // false: nobody listens any more
-  std::function<void()> hang_up;  // set while there is a socket
+  bool is_live = true;                          // false: nobody listens any more
+  std::function<void()> hang_up;                // set while there is a socket
+  std::function<void(std::string text)> write;  // set while it is open
 
   void end(std::string reason) {
     hang_up = nullptr;
+    write = nullptr;
     if (std::exchange(is_live, false)) events.closed(std::move(reason));
   }
 };
@@ -43,6 +46,41 @@ std::string close_text(const websocket::close_reason& reason, const Url& url) {
              : fmt::format("closed by the server with {} \"{}\" ({})", reason.code,
                            std::string_view(reason.reason.data(), reason.reason.size()), url.endpoint());
 }
+
+/// Frames on their way out, one at a time and in order.
+template <class Next>
+class Writer : public std::enable_shared_from_this<Writer<Next>> {
+ public:
+  Writer(std::weak_ptr<Session> session, std::shared_ptr<websocket::stream<Next, false>> socket)
+      : session_(std::move(session)), socket_(std::move(socket)) {}
+
+  void send(std::string text) {
+    const auto session = session_.lock();
+    if (!session) return;
+    waiting_bytes_ += text.size();
+    // The reading ends with the connection, and says so.
+    if (waiting_bytes_ > session->options.frames_waiting_bytes_max) return beast::get_lowest_layer(*socket_).close();
+    waiting_.push_back(std::move(text));
+    if (waiting_.size() == 1) write_next();
+  }
+
+ private:
+  void write_next() {
+    socket_->async_write(asio::buffer(waiting_.front()),
+                         [self = this->shared_from_this()](error_code error, std::size_t) {
+                           const auto session = self->session_.lock();
+                           if (error || !session || !session->is_live) return;
+                           self->waiting_bytes_ -= self->waiting_.front().size();
+                           self->waiting_.pop_front();
+                           if (!self->waiting_.empty()) self->write_next();
+                         });
+  }
+
+  std::weak_ptr<Session> session_;
+  std::shared_ptr<websocket::stream<Next, false>> socket_;
+  std::deque<std::string> waiting_;  // the first one is being written
+  std::size_t waiting_bytes_ = 0;
+};
 
 /// The socket is shared with the closing of it, which may be under way when reading has ended.
 template <class Next>
@@ -74,6 +112,10 @@ asio::awaitable<std::string> listen(std::shared_ptr<Session> session,
   if (error) co_return describe(error, options.server);
   if (!session->is_live) co_return std::string();
   session->hang_up = [socket] { socket->async_close(websocket::close_code::normal, [socket](error_code) {}); };
+  socket->text(true);
+  session->write = [writer = std::make_shared<Writer<Next>>(session, socket)](std::string text) {
+    writer->send(std::move(text));
+  };
   session->events.opened();
 
   beast::flat_buffer buffer;
@@ -136,9 +178,14 @@ void WebSocketClient::open(std::string target, std::string token) {
   asio::co_spawn(io_, run_session(io_, session_, std::move(target), std::move(token)), asio::detached);
 }
 
+void WebSocketClient::send(std::string text) {
+  if (session_ && session_->write) session_->write(std::move(text));
+}
+
 void WebSocketClient::close() {
   if (!session_) return;
   session_->is_live = false;
+  session_->write = nullptr;
   if (auto hang_up = std::exchange(session_->hang_up, nullptr)) hang_up();
   session_.reset();
 }

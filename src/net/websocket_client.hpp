@@ -29,6 +29,8 @@ class WebSocketClient {
 
   /// Opens a socket in place of the one that is open. `target` is the path with its query, below the base path.
   void open(std::string target, std::string token);
+  /// A text frame, after those that wait already. Ignored when nothing is open.
+  void send(std::string text);
   /// No callback comes after this.
   void close();
 

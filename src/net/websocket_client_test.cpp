@@ -35,6 +35,11 @@ class ClientThread {
   void close() {
     boost::asio::post(io_, [this] { client_->close(); });
   }
+  void send(std::string text, int times = 1) {
+    boost::asio::post(io_, [this, text = std::move(text), times] {
+      for (int i = 0; i < times; ++i) client_->send(text + (times > 1 ? std::to_string(i) : ""));
+    });
+  }
   std::string next() { return events.take().value_or("nothing"); }
 
   Mailbox<std::string> events;
@@ -65,6 +70,37 @@ TEST(WebSocketClient, FramesArriveInOrderAndTheTokenIsSent) {
   const std::string closed = client.next();
   EXPECT_NE(closed.find("1013 \"too slow; reconnect and pull\""), std::string::npos) << closed;
   EXPECT_TRUE(service.closed.take());
+}
+
+TEST(WebSocketClient, WhatIsSentArrivesInOrder) {
+  FakeService service;
+  TestServer server(service, {.http = {.stream = {.events_burst = 5'000}}});
+  ClientThread client(server.port());
+  client.send("to nobody yet");
+  client.open();
+  client.send("nor while it opens");
+  EXPECT_EQ(client.next(), "opened");
+  client.send("ping", 1'000);
+  for (int i = 0; i < 1'000; ++i) ASSERT_EQ(service.frames.take(), "ping" + std::to_string(i));
+  client.close();
+  client.send("to nobody any more");
+  EXPECT_TRUE(service.closed.take());
+  EXPECT_TRUE(service.frames.is_empty());
+}
+
+TEST(WebSocketClient, AServerThatDoesNotReadEndsTheSocketAndNotTheMemory) {
+  FakeService service;
+  Gate may_go_on;
+  service.on_frame = [&](std::string_view) { may_go_on.wait(); };
+  TestServer server(service);
+  ClientNetOptions options;
+  options.frames_waiting_bytes_max = 100'000;
+  ClientThread client(server.port(), options);
+  client.open();
+  EXPECT_EQ(client.next(), "opened");
+  client.send(std::string(10'000, 'x'), 2'000);
+  EXPECT_TRUE(client.next().starts_with("closed "));
+  may_go_on.open();
 }
 
 TEST(WebSocketClient, ARefusedUpgradeIsClosedWithTheStatus) {

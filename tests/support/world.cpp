@@ -98,6 +98,7 @@ void Device::handle(const client::Event& event) {
     void operator()(const client::FetchToken&) const { device.fetch_token_ = true; }
     void operator()(const client::OpenSocket&) const {}
     void operator()(const client::CloseSocket&) const {}
+    void operator()(const client::SendFrame&) const {}
     void operator()(const client::SetTimer& effect) const {
       device.timers_[effect.timer] = device.world_.clock.monotonic() + effect.delay;
     }
