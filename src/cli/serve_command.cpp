@@ -112,6 +112,7 @@ void add_serve_command(const Commands& commands) {
   for (Setting& setting : options->settings.all) {
     CLI::Option* option = command->add_option("--" + setting.name, setting.value, setting.help);
     if (!setting.value.empty()) option->capture_default_str();
+    if (setting.is_list) option->join(' ');
   }
   command->add_option("--config", options->config, "A TOML file with the settings above; the command line wins");
   command->add_flag("--print-config", options->print_config, "Print the effective settings and end");

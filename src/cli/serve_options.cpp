@@ -11,6 +11,7 @@
 #include "base/json.hpp"
 #include "cli/database.hpp"
 #include "cli/files.hpp"
+#include "server/origins.hpp"
 
 namespace nizhal::cli {
 
@@ -21,6 +22,8 @@ ServeSettings::ServeSettings()
           {"listen-db", "", "A direct URL of the same database, for watching it, where --db leads through a pooler"},
           {"listen", "127.0.0.1:4000", "HOST:PORT to listen on; port 0 takes any that is free"},
           {"realtime", "in-process", "How pokes travel: in-process"},
+          {"allow-origin", "", "A web page's origin that may use the server, as in https://app.example.com; repeatable",
+           false, true},
           {"seed", "", "An SQL script to run before listening"},
           {"retention", "30d", "How long tombstones, mutation records and audit rows are kept; at least 1h"},
           {"rate-limit", "0", "Requests per actor: 20/s, 600/m; 0 is off"},
@@ -71,6 +74,10 @@ Result<void> apply_config_file(const std::string& path, ServeSettings& settings)
       value = fmt::format("{}", as_number->get());
     } else if (const auto* as_real = node.as_floating_point()) {
       value = fmt::format("{}", as_real->get());
+    } else if (const auto* list = node.as_array(); list && setting->is_list && list->is_homogeneous<std::string>()) {
+      for (const auto& entry : *list) value += (value.empty() ? "" : " ") + entry.as_string()->get();
+    } else if (setting->is_list) {
+      return wrong(line, fmt::format("\"{}\" takes a text or an array of texts", name));
     } else {
       return wrong(line, fmt::format("\"{}\" takes a text or a number", name));
     }
@@ -86,6 +93,13 @@ PostgresOptions postgres_options(const ServeSettings& settings) {
 }
 
 Result<bool> wrong(std::string_view why) { return failure(ErrorCode::usage, std::string(why)); }
+
+std::vector<std::string> words_of(const std::string& text) {
+  std::istringstream stream(text);
+  std::vector<std::string> words;
+  for (std::string word; stream >> word;) words.push_back(word);
+  return words;
+}
 
 /// As it is shown: a database without its password.
 std::string shown(const Setting& setting) {
@@ -128,6 +142,9 @@ Result<ServePlan> plan_of(const ServeSettings& settings) {
       if (kind != storage::DatabaseKind::postgres)
         first = Error{ErrorCode::usage, "--listen-db: it must be the PostgreSQL database that --db leads to"};
     });
+  for (const std::string& origin : words_of(settings.value("allow-origin")))
+    take("allow-origin", server::parse_origin(origin),
+         [&](std::string parsed) { plan.server.allowed_origins.push_back(std::move(parsed)); });
   take("listen", parse_address(settings.value("listen")), [&](Address address) { plan.address = std::move(address); });
   take("body-max", parse_bytes(settings.value("body-max")),
        [&](std::size_t bytes) { plan.server.body_bytes_max = bytes; });
@@ -159,7 +176,13 @@ std::string as_toml(const ServeSettings& settings) {
   for (const Setting& setting : settings.all) {
     if (setting.value.empty()) continue;
     std::ostringstream value;
-    value << toml::value<std::string>(shown(setting));
+    if (setting.is_list) {
+      toml::array words;
+      for (const std::string& word : words_of(setting.value)) words.push_back(word);
+      value << words;
+    } else {
+      value << toml::value<std::string>(shown(setting));
+    }
     out += fmt::format("{}{} = {}", out.empty() ? "" : "\n", setting.name, value.str());
   }
   return out;
@@ -168,7 +191,12 @@ std::string as_toml(const ServeSettings& settings) {
 std::string as_json(const ServeSettings& settings) {
   json::object object;
   for (const Setting& setting : settings.all)
-    if (!setting.value.empty()) object[setting.name] = shown(setting);
+    if (setting.is_list && !setting.value.empty()) {
+      json::array& words = object[setting.name].emplace_array();
+      for (const std::string& word : words_of(setting.value)) words.emplace_back(word);
+    } else if (!setting.value.empty()) {
+      object[setting.name] = shown(setting);
+    }
   return to_text(object);
 }
 

@@ -20,6 +20,7 @@ struct Setting {
   std::string value;
   std::string help;
   bool is_given = false;  // on the command line, which wins over the file
+  bool is_list = false;   // `value` holds several, with a space between; the file has an array
 };
 
 struct ServeSettings {

@@ -105,6 +105,11 @@ class HttpConnection : public Connection, public std::enable_shared_from_this<Ht
     std::optional<http::response_serializer<http::string_body>> serializer;
   };
 
+  /// What decides whether a page may read the answer.
+  struct Cors {
+    std::string path, origin, host;
+  };
+
   void finish() {
     if (phase_ == Phase::done) return;
     phase_ = Phase::done;
@@ -119,6 +124,7 @@ class HttpConnection : public Connection, public std::enable_shared_from_this<Ht
   void await_request() {
     parser_.reset();
     answer_.reset();
+    cors_.reset();
     if (loop_.stopping && buffer_.size() == 0) return finish();
     if (buffer_.size() > 0) return read_header();
     phase_ = Phase::idle;
@@ -199,7 +205,10 @@ class HttpConnection : public Connection, public std::enable_shared_from_this<Ht
   void dispatch() {
     auto& message = parser_->get();
     const std::string_view raw(message.target().data(), message.target().size());
+    note_origin(message, raw);
     if (message.method() == http::verb::options) {
+      if (cors_ && !message[http::field::access_control_request_method].empty())
+        return respond(loop_.origins.preflight(cors_->path, cors_->origin, cors_->host));
       protocol::HttpResponse response;
       response.status = 204;
       response.headers["allow"] = kAllowed;
@@ -231,6 +240,15 @@ class HttpConnection : public Connection, public std::enable_shared_from_this<Ht
       });
     });
     if (!deferred) handle(std::move(request), std::move(abandoned));
+  }
+
+  /// Kept beside the request, which an answer in its place may outlive.
+  template <class Message>
+  void note_origin(const Message& message, std::string_view target) {
+    if (loop_.options.allowed_origins.empty()) return;
+    const auto text = [](beast::string_view value) { return std::string(value.data(), value.size()); };
+    cors_ = std::make_unique<Cors>(Cors{std::string(target.substr(0, target.find('?'))),
+                                        text(message[http::field::origin]), text(message[http::field::host])});
   }
 
   void handle(std::shared_ptr<protocol::HttpRequest> request, std::shared_ptr<std::atomic<bool>> abandoned) {
@@ -316,6 +334,7 @@ class HttpConnection : public Connection, public std::enable_shared_from_this<Ht
     phase_ = Phase::answering;
     answer_timer_.cancel();
     if (loop_.stopping) keep_alive_ = false;
+    if (cors_) loop_.origins.add_headers(cors_->path, cors_->origin, cors_->host, response);
     answer_.emplace(std::move(response));
     auto& message = answer_->message;
     const bool may_have_body = answer_->status >= 200 && answer_->status != 204 && answer_->status != 304;
@@ -368,6 +387,7 @@ class HttpConnection : public Connection, public std::enable_shared_from_this<Ht
   beast::flat_buffer buffer_;
   std::optional<Parser> parser_;
   std::optional<Answer> answer_;
+  std::unique_ptr<Cors> cors_;                    // of the request being handled, where there is a list of origins
   std::shared_ptr<std::atomic<bool>> abandoned_;  // of the request being handled: its answer is not wanted any more
   std::string peer_;
   Phase phase_ = Phase::idle;

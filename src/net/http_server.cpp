@@ -19,11 +19,19 @@ using asio::ip::tcp;
 using boost::system::error_code;
 
 /// Ten thousand sockets need more descriptors than the usual soft limit of 1,024.
-void raise_descriptor_limit() {
+void raise_descriptor_limit(std::uint64_t wanted, const Log& log) {
   rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  if (limit.rlim_cur < limit.rlim_max) {
+    const rlim_t before = limit.rlim_cur;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) limit.rlim_cur = before;
+  }
+  if (limit.rlim_cur >= wanted) return;
+  log.warning("server", fmt::format("at most {} files may be open, and each connected device is one: further devices "
+                                    "will wait until others leave; for 10,000 of them raise the hard limit to {} or "
+                                    "more (ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of a container)",
+                                    limit.rlim_cur, wanted));
 }
 
 Result<tcp::endpoint> listen_endpoint(asio::io_context& io, const std::string& host, std::uint16_t port) {
@@ -45,7 +53,7 @@ Result<tcp::endpoint> listen_endpoint(asio::io_context& io, const std::string& h
 
 Result<std::unique_ptr<HttpServer>> HttpServer::open(HttpServerOptions options, HttpService& service,
                                                      WorkerPool& workers, Log log) {
-  raise_descriptor_limit();
+  raise_descriptor_limit(options.descriptors_wanted, log);
   auto loop = std::make_unique<Loop>(std::move(options), service, workers, std::move(log));
   const auto endpoint = listen_endpoint(loop->io, loop->options.host, loop->options.port);
   if (!endpoint) return tl::unexpected(endpoint.error());
@@ -104,6 +112,7 @@ void HttpServer::Loop::accept() {
   acceptor.async_accept([this](error_code error, tcp::socket socket) {
     if (stopping || error == asio::error::operation_aborted) return;
     if (!error) {
+      cannot_accept = false;
       error_code ignored;  // a socket that is gone already says so at its first read
       socket.set_option(tcp::no_delay(true), ignored);
       start_http_connection(*this, std::move(socket));
@@ -111,7 +120,9 @@ void HttpServer::Loop::accept() {
       return;
     }
     // Out of descriptors or memory: the connection stays in the backlog, so trying at once would only spin.
-    log.warning("server", "cannot accept a connection: " + error.message());
+    if (!std::exchange(cannot_accept, true))
+      log.warning("server",
+                  fmt::format("cannot accept connections ({}); they wait until others leave", error.message()));
     accept_pause.expires_after(milliseconds(100));
     accept_pause.async_wait([this](error_code cancelled) {
       if (!cancelled) accept();

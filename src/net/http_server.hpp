@@ -27,6 +27,10 @@ struct StreamLimits {
   std::size_t frame_bytes_max = 64 * 1024;  // longer frames: 1009
   // A reader behind by this much is told to pull instead (1013). Pokes are some tens of bytes.
   std::size_t outgoing_bytes_max = 64 * 1024;
+  // Reads, messages and control frames of one peer; more than that closes it with 1008. A device sends some frames a
+  // minute; after a reconnect it may have a hundred buckets to be present in.
+  std::size_t events_burst = 1'000;
+  double events_per_second = 100;
   milliseconds handshake_timeout{10'000};
   milliseconds idle_timeout{60'000};  // pinged after half of it, dropped after all of it
   milliseconds close_timeout{2'000};  // for the closing handshake
@@ -46,6 +50,8 @@ struct HttpServerOptions {
   std::uint16_t port = 0;
   std::size_t body_bytes_max = 1 << 20;
   std::uint32_t header_bytes_max = 16 * 1024;
+  std::uint64_t descriptors_wanted =
+      10'500;                           // ten thousand devices, and what a server has open itself; fewer: a warning
   milliseconds idle_timeout{75'000};    // between requests; above the 60 s of common proxies
   milliseconds header_timeout{10'000};  // from its first byte to its last
   milliseconds body_timeout{60'000};    // a full body over a slow mobile link
@@ -53,6 +59,7 @@ struct HttpServerOptions {
   milliseconds answer_timeout{10'000};  // then 503, whatever the service still does
   milliseconds linger_timeout{2'000};   // to let a client read the answer while it is still sending
   milliseconds stop_timeout{10'000};    // for requests under way when stopping
+  std::vector<std::string> allowed_origins = {};  // of pages that CORS lets in, as server::parse_origin gives them
   StreamLimits stream = {};
   std::vector<Periodic> periodic = {};
   std::function<void()> on_stopping = {};  // once, on the I/O thread, before anything is closed

@@ -17,6 +17,7 @@
 #include "net/http_service.hpp"
 #include "net/worker_pool.hpp"
 #include "server/authenticator.hpp"
+#include "server/origins.hpp"
 #include "server/server_sync.hpp"
 #include "storage/database_url.hpp"
 #include "storage/postgres/postgres_storage.hpp"
@@ -86,6 +87,8 @@ std::optional<std::string> find_mistake(const ServerOptions& options) {
     return "the database must be given as sqlite:PATH or postgresql://USER@HOST:5432/NAME";
   if (options.pull_limit_default == 0 || options.pull_limit_max < options.pull_limit_default)
     return "pull_limit_default must be at least 1 and no more than pull_limit_max";
+  for (const std::string& origin : options.allowed_origins)
+    if (const auto parsed = server::parse_origin(origin); !parsed) return parsed.error().message;
   if (options.body_bytes_max == 0) return "body_bytes_max must be at least 1";
   return std::nullopt;
 }
@@ -121,7 +124,8 @@ server::Limits limits_of(const ServerOptions& options) {
   limits.retention = options.retention;
   limits.requests_per_second = options.rate_limit.requests_per_second;
   limits.request_burst = options.rate_limit.burst;
-  limits.allowed_origins = options.allowed_origins;
+  for (const std::string& origin : options.allowed_origins)
+    limits.allowed_origins.push_back(server::parse_origin(origin).value_or(origin));
   limits.tail_bytes_max = options.tail_bytes_max;
   limits.admin_password = options.admin_password;
   return limits;
@@ -206,6 +210,7 @@ class Server::Implementation {
     http.host = listen.host;
     http.port = listen.port;
     http.body_bytes_max = limits.body_bytes_max;
+    http.allowed_origins = limits.allowed_origins;
     http.stream.frame_bytes_max = limits.stream_frame_bytes_max;
     http.stop_timeout = kDrainTime;
     http.handle_signals = listen.handle_signals;

@@ -11,6 +11,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "net/http_server.hpp"
+#include "server/origins.hpp"
 
 namespace nizhal::net {
 
@@ -28,12 +29,17 @@ class Connection {
 
 struct HttpServer::Loop {
   Loop(HttpServerOptions given, HttpService& given_service, WorkerPool& given_workers, Log given_log)
-      : options(std::move(given)), service(given_service), workers(given_workers), log(std::move(given_log)) {}
+      : options(std::move(given)),
+        service(given_service),
+        workers(given_workers),
+        log(std::move(given_log)),
+        origins(options.allowed_origins) {}
 
   HttpServerOptions options;
   HttpService& service;
   WorkerPool& workers;
   Log log;
+  const server::Origins origins;
   asio::io_context io{1};
   asio::ip::tcp::acceptor acceptor{io};
   asio::signal_set signals{io};
@@ -43,6 +49,7 @@ struct HttpServer::Loop {
   std::unordered_set<std::shared_ptr<Connection>> connections;
   std::uint16_t port = 0;
   bool stopping = false;
+  bool cannot_accept = false;  // the last time, and the log has been told
 
   void accept();
   void run_periodic(std::size_t index, milliseconds after);

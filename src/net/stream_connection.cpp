@@ -1,15 +1,16 @@
-// /sync/stream on one socket: pokes out, frames in. An idle one holds a few kilobytes, so that ten thousand fit.
+// /sync/stream on one socket: pokes out, frames in. An idle one holds a few kilobytes, so that ten thousand fit: no
+// buffer but Beast's own, no timer but Beast's own, and a socket type without type erasure.
 //
 // The fact that must not break: what a peer sends, or does not read, ends at most its own connection.
+#include <array>
 #include <exception>
 #include <list>
 #include <mutex>
 #include <utility>
 
+#include <boost/asio/basic_stream_socket.hpp>
+#include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/beast/core/buffers_to_string.hpp>
-#include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/websocket/stream.hpp>
 
 #include "net/http_connection.hpp"
@@ -23,6 +24,63 @@ using asio::ip::tcp;
 using beast::error_code;
 
 class StreamConnection;
+
+/// What a peer may make the server do: each read of its socket, each message and each control frame takes one. Read
+/// by read, because a frame may be cut into any number of pieces, and some of them are seen by nobody but Beast.
+class Allowance {
+ public:
+  explicit Allowance(const StreamLimits& limits) : limits_(limits), left_(static_cast<double>(limits.events_burst)) {}
+  /// False: too many.
+  bool take() {
+    if (left_ < 1) {
+      const auto now = std::chrono::steady_clock::now();
+      const double seconds = std::chrono::duration<double>(now - filled_at_).count();
+      left_ = std::min(static_cast<double>(limits_.events_burst), left_ + seconds * limits_.events_per_second);
+      filled_at_ = now;
+    }
+    if (left_ < 1) return false;
+    left_ -= 1;
+    return true;
+  }
+
+ private:
+  const StreamLimits& limits_;
+  double left_;
+  std::chrono::steady_clock::time_point filled_at_ = std::chrono::steady_clock::now();
+};
+
+using Timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>,
+                                         asio::io_context::executor_type>;
+using PlainSocket = asio::basic_stream_socket<tcp, asio::io_context::executor_type>;
+
+/// A socket that counts how often it is read.
+class CountedSocket : public PlainSocket {
+ public:
+  CountedSocket(PlainSocket socket, const StreamLimits& limits) : PlainSocket(std::move(socket)), allowance(limits) {}
+  template <class Buffers, class Token>
+  auto async_read_some(const Buffers& buffers, Token&& token) {
+    is_excessive = is_excessive || !allowance.take();
+    return PlainSocket::async_read_some(buffers, std::forward<Token>(token));
+  }
+
+  Allowance allowance;
+  bool is_excessive = false;
+};
+
+// Beast finds this by its argument's type: how such a socket is shut down.
+template <class Handler>
+void async_teardown(beast::role_type role, CountedSocket& socket, Handler&& handler) {
+  websocket::async_teardown(role, static_cast<PlainSocket&>(socket), std::forward<Handler>(handler));
+}
+/// Without the executor that can be any.
+PlainSocket plain(HttpServer::Loop& loop, tcp::socket socket) {
+  PlainSocket own(loop.io.get_executor());
+  error_code error;
+  const auto protocol = socket.local_endpoint(error).protocol();
+  const auto descriptor = socket.release(error);
+  if (!error) own.assign(protocol, descriptor, error);  // one that is not open fails in the upgrade's answer
+  return own;
+}
 
 /// What the service holds: it may outlive the socket and the loop, so it only names the connection.
 class Peer : public server::StreamPeer {
@@ -39,7 +97,7 @@ class Peer : public server::StreamPeer {
 class StreamConnection : public Connection, public std::enable_shared_from_this<StreamConnection> {
  public:
   StreamConnection(HttpServer::Loop& loop, tcp::socket socket, std::shared_ptr<StreamHandler> handler)
-      : loop_(loop), socket_(std::move(socket)), close_timer_(loop.io), handler_(std::move(handler)) {}
+      : loop_(loop), socket_(plain(loop, std::move(socket)), loop.options.stream), handler_(std::move(handler)) {}
 
   void start(const beast::http::request<beast::http::empty_body>& upgrade) {
     loop_.add(shared_from_this());
@@ -53,12 +111,15 @@ class StreamConnection : public Connection, public std::enable_shared_from_this<
     socket_.auto_fragment(false);
     socket_.text(true);
     socket_.control_callback([this](websocket::frame_type kind, beast::string_view) {
-      if (kind == websocket::frame_type::close) on_close_frame();
+      if (kind == websocket::frame_type::close)
+        on_close_frame();
+      else if (!next_layer().allowance.take())
+        next_layer().is_excessive = true;
+      if (next_layer().is_excessive) too_much();
     });
     if (limits.send_buffer_bytes > 0) {
       error_code ignored;
-      beast::get_lowest_layer(socket_).socket().set_option(
-          asio::socket_base::send_buffer_size(limits.send_buffer_bytes), ignored);
+      next_layer().set_option(asio::socket_base::send_buffer_size(limits.send_buffer_bytes), ignored);
     }
     socket_.async_accept(upgrade, [self = shared_from_this()](error_code error) {
       if (error) return self->finish();
@@ -113,6 +174,8 @@ class StreamConnection : public Connection, public std::enable_shared_from_this<
   }
 
  private:
+  CountedSocket& next_layer() { return socket_.next_layer(); }
+
   /// On a worker; reading goes on only afterwards, so a stream has at most one frame in work.
   template <class Call>
   void call_handler(Call call) {
@@ -136,14 +199,29 @@ class StreamConnection : public Connection, public std::enable_shared_from_this<
     handler_busy_ = true;
   }
 
+  /// Into a small piece of this object: a buffer that waits for a message would be most of what an idle stream holds.
   void read() {
-    socket_.async_read(buffer_, [self = shared_from_this()](error_code error, std::size_t) {
+    socket_.async_read_some(asio::buffer(piece_), [self = shared_from_this()](error_code error, std::size_t bytes) {
       if (error) return self->finish();  // Beast has sent the close code that fits: 1002, 1007, 1009
-      std::string text = self->socket_.got_text() ? beast::buffers_to_string(self->buffer_.data()) : std::string();
-      self->buffer_.consume(self->buffer_.size());
-      if (self->buffer_.capacity() > kIdleBufferBytes) self->buffer_ = beast::flat_buffer();
-      if (self->closing_) return self->read();
-      self->call_handler([text = std::move(text)](StreamConnection& connection) { connection.handler_->frame(text); });
+      self->on_piece(bytes);
+    });
+  }
+
+  void on_piece(std::size_t bytes) {
+    message_.append(piece_.data(), bytes);
+    const bool is_whole = socket_.is_message_done();
+    if (is_whole && !next_layer().allowance.take()) next_layer().is_excessive = true;
+    if (next_layer().is_excessive) too_much();
+    if (!is_whole) return read();
+    std::string text = std::exchange(message_, {});
+    if (closing_) return read();
+    if (!socket_.got_text()) text.clear();
+    call_handler([text = std::move(text)](StreamConnection& connection) { connection.handler_->frame(text); });
+  }
+
+  void too_much() {
+    asio::post(loop_.io, [self = shared_from_this()] {
+      self->begin_close(websocket::close_code::policy_error, "too many frames; reconnect later");
     });
   }
 
@@ -154,8 +232,8 @@ class StreamConnection : public Connection, public std::enable_shared_from_this<
   }
 
   void end_soon() {
-    close_timer_.expires_after(loop_.options.stream.close_timeout);
-    close_timer_.async_wait([self = shared_from_this()](error_code cancelled) {
+    close_timer_ = std::make_unique<Timer>(loop_.io, loop_.options.stream.close_timeout);
+    close_timer_->async_wait([self = shared_from_this()](error_code cancelled) {
       if (!cancelled) self->finish();
     });
   }
@@ -191,26 +269,28 @@ class StreamConnection : public Connection, public std::enable_shared_from_this<
       refuses_frames_ = true;
       outgoing_.clear();
     }
-    close_reason_ =
-        websocket::close_reason(code, beast::string_view(reason.data(), std::min(reason.size(), kReasonMax)));
+    close_code_ = code;
+    close_text_ = reason.substr(0, kReasonMax);
     end_soon();  // a peer that does not read blocks the close frame too
     if (!writing_ && opened_) send_close();
   }
 
   void send_close() {
-    socket_.async_close(close_reason_, [self = shared_from_this()](error_code) { self->finish(); });
+    const websocket::close_reason reason(close_code_, beast::string_view(close_text_.data(), close_text_.size()));
+    socket_.async_close(reason, [self = shared_from_this()](error_code) { self->finish(); });
   }
 
   void finish() {
     if (done_) return;
     done_ = true;
-    close_timer_.cancel();
+    if (close_timer_) close_timer_->cancel();
     {
       const std::lock_guard lock(mutex_);
       refuses_frames_ = true;
       outgoing_.clear();
     }
-    beast::get_lowest_layer(socket_).close();
+    error_code ignored;
+    next_layer().close(ignored);
     if (!handler_busy_) tell_closed();
     loop_.remove(shared_from_this());
   }
@@ -226,16 +306,18 @@ class StreamConnection : public Connection, public std::enable_shared_from_this<
     });
   }
 
-  static constexpr std::size_t kIdleBufferBytes = 4096;
-  static constexpr std::size_t kReasonMax = 120;  // a control frame holds 125 bytes, two of them the code
+  static constexpr std::size_t kPieceBytes = 128;  // most messages fit: "ping", a heartbeat of presence
+  static constexpr std::size_t kReasonMax = 120;   // a control frame holds 125 bytes, two of them the code
 
   HttpServer::Loop& loop_;
-  websocket::stream<beast::tcp_stream, false> socket_;  // false: no permessage-deflate, 100 KB per socket
-  asio::steady_timer close_timer_;
-  beast::flat_buffer buffer_;
+  websocket::stream<CountedSocket, false> socket_;  // false: no permessage-deflate, 100 KB per socket
+  std::unique_ptr<Timer> close_timer_;              // while it is closing
+  std::array<char, kPieceBytes> piece_;
+  std::string message_;  // as far as it came
   std::shared_ptr<StreamHandler> handler_;
   std::string current_;  // being written
-  websocket::close_reason close_reason_;
+  websocket::close_code close_code_ = websocket::close_code::none;
+  std::string close_text_;
   bool opened_ = false;
   bool writing_ = false;
   bool closing_ = false;

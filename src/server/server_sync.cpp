@@ -17,6 +17,7 @@
 #include "server/answers.hpp"
 #include "server/counters.hpp"
 #include "server/idle_pulls.hpp"
+#include "server/origins.hpp"
 #include "server/poker.hpp"
 #include "server/presence.hpp"
 #include "server/pull_handler.hpp"
@@ -116,6 +117,7 @@ struct ServerSync::State {
         outside(given),
         limits(std::move(configured)),
         contract_body(to_text(contract(*domain))),
+        origins(limits.allowed_origins),
         rate_limiter(outside.clock, limits.requests_per_second, limits.request_burst, limits.rate_limited_actors_max),
         poker(std::make_shared<Poker>(outside.storage, outside.clock, limits, outside.log)),
         presence(std::make_shared<Presence>(outside.clock, outside.random, limits, outside.log, outside.realtime,
@@ -174,6 +176,7 @@ struct ServerSync::State {
   const ServerOutside outside;
   const Limits limits;
   const std::string contract_body;
+  const Origins origins;
   Counters counters;
   std::atomic<bool> shutting_down{false};
   RateLimiter rate_limiter;
@@ -333,6 +336,10 @@ bool ServerSync::try_defer(const HttpRequest& request, std::function<void(std::o
 tl::expected<std::shared_ptr<ServerSync::StreamTicket>, HttpResponse> ServerSync::authorize_stream(
     const HttpRequest& request) {
   if (request.path != protocol::kStreamPath) return tl::unexpected(not_found());
+  // Browsers let any page open a socket anywhere: unlike for other requests, refusing is the server's part.
+  if (const std::string_view origin = request.header("origin");
+      !origin.empty() && !state_->origins.allows(origin, request.header("host")))
+    return tl::unexpected(origin_not_allowed(origin));
   std::string_view token = bearer(request);
   if (const auto it = request.query.find("token"); token.empty() && it != request.query.end()) token = it->second;
   const auto credential = state_->admit(request, token);
