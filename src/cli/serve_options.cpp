@@ -19,6 +19,7 @@ ServeSettings::ServeSettings()
     : all{{"domain", "", "The domain's shared library"},
           {"db", "", "The database: postgresql://… or sqlite:PATH (or NIZHAL_DB)"},
           {"pooler", "", "How --db leads through a pooler: transaction (pgbouncer's pool_mode)"},
+          {"read-db", "", "URL of a streaming replica of --db, from which devices are filled"},
           {"listen-db", "", "A direct URL of the same database, for watching it, where --db leads through a pooler"},
           {"listen", "127.0.0.1:4000", "HOST:PORT to listen on; port 0 takes any that is free"},
           {"realtime", "in-process", "How pokes travel: in-process"},
@@ -89,7 +90,9 @@ Result<void> apply_config_file(const std::string& path, ServeSettings& settings)
 namespace {
 
 PostgresOptions postgres_options(const ServeSettings& settings) {
-  return {.listen_url = settings.value("listen-db"), .transaction_pooler = settings.value("pooler") == "transaction"};
+  return {.listen_url = settings.value("listen-db"),
+          .transaction_pooler = settings.value("pooler") == "transaction",
+          .read_url = settings.value("read-db")};
 }
 
 Result<bool> wrong(std::string_view why) { return failure(ErrorCode::usage, std::string(why)); }
@@ -103,7 +106,8 @@ std::vector<std::string> words_of(const std::string& text) {
 
 /// As it is shown: a database without its password.
 std::string shown(const Setting& setting) {
-  return setting.name == "db" || setting.name == "listen-db" ? describe_database(setting.value) : setting.value;
+  const bool is_database = setting.name == "db" || setting.name == "listen-db" || setting.name == "read-db";
+  return is_database ? describe_database(setting.value) : setting.value;
 }
 
 }  // namespace
@@ -129,7 +133,7 @@ Result<ServePlan> plan_of(const ServeSettings& settings) {
                                                                 : postgres_storage(url, postgres_options(settings));
   });
   const bool is_postgres = storage::kind_of_database(settings.value("db")) == storage::DatabaseKind::postgres;
-  for (const char* name : {"pooler", "listen-db"})
+  for (const char* name : {"pooler", "listen-db", "read-db"})
     if (!is_postgres && !settings.value(name).empty())
       take(name, wrong("it is about PostgreSQL, and --db names another database"), [](bool) {});
   if (const std::string& pooler = settings.value("pooler"); !pooler.empty() && pooler != "transaction")
@@ -145,6 +149,11 @@ Result<ServePlan> plan_of(const ServeSettings& settings) {
   for (const std::string& origin : words_of(settings.value("allow-origin")))
     take("allow-origin", server::parse_origin(origin),
          [&](std::string parsed) { plan.server.allowed_origins.push_back(std::move(parsed)); });
+  if (const std::string& read = settings.value("read-db"); is_postgres && !read.empty())
+    take("read-db", parse_db(read), [&](storage::DatabaseKind kind) {
+      if (kind != storage::DatabaseKind::postgres)
+        first = Error{ErrorCode::usage, "--read-db: it must be a streaming replica of the PostgreSQL database of --db"};
+    });
   take("listen", parse_address(settings.value("listen")), [&](Address address) { plan.address = std::move(address); });
   take("body-max", parse_bytes(settings.value("body-max")),
        [&](std::size_t bytes) { plan.server.body_bytes_max = bytes; });

@@ -28,6 +28,7 @@ TEST(ServeOptions, AWrongValueIsRefusedWithItsOptionNamed) {
   for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{{"db", "mysql://x"},
                                                                                     {"pooler", "transaction"},
                                                                                     {"listen-db", "postgresql://h/d"},
+                                                                                    {"read-db", "postgresql://h/d"},
                                                                                     {"listen", "here"},
                                                                                     {"realtime", "listen-notify"},
                                                                                     {"retention", "30"},
@@ -49,17 +50,19 @@ TEST(ServeOptions, APostgresqlDatabaseMayLieBehindAPooler) {
   ServeSettings settings = settings_with("db", "postgresql://u:hunter2@pooler:6432/d");
   settings["pooler"].value = "transaction";
   settings["listen-db"].value = "postgresql://u:hunter3@db:5432/d";
+  settings["read-db"].value = "postgresql://u:hunter4@replica:5432/d";
   const auto plan = plan_of(settings);
   ASSERT_TRUE(plan) << plan.error().message;
   EXPECT_EQ(plan->server.storage.url, "postgresql://u:hunter2@pooler:6432/d");
   EXPECT_TRUE(plan->server.storage.postgres.transaction_pooler);
   EXPECT_EQ(plan->server.storage.postgres.listen_url, "postgresql://u:hunter3@db:5432/d");
+  EXPECT_EQ(plan->server.storage.postgres.read_url, "postgresql://u:hunter4@replica:5432/d");
   for (const std::string& text : {as_toml(settings), as_json(settings)}) {
     EXPECT_NE(text.find("postgresql://u@pooler:6432/d"), std::string::npos) << text;
     EXPECT_EQ(text.find("hunter"), std::string::npos) << text;
   }
   for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{
-           {"pooler", "session"}, {"listen-db", "sqlite:a.db"}, {"listen-db", "nowhere"}}) {
+           {"pooler", "session"}, {"listen-db", "sqlite:a.db"}, {"listen-db", "nowhere"}, {"read-db", "sqlite:a.db"}}) {
     ServeSettings changed = settings;
     changed[name].value = value;
     const auto refused = plan_of(changed);

@@ -108,6 +108,7 @@ Result<std::unique_ptr<storage::Storage>> open_storage(const ServerOptions& opti
   storage::PostgresStorageOptions postgres;
   postgres.url = options.storage.url;
   postgres.listen_url = given.listen_url;
+  postgres.read_url = given.read_url;
   postgres.transaction_pooler = given.transaction_pooler;
   // A worker holds one for its transaction and may share another for where the database stands; pruning has one too.
   postgres.connections_max = given.connections_max > 0 ? given.connections_max : workers_of(options) + 4;

@@ -461,7 +461,8 @@ Result<std::unique_ptr<Connection>> Connection::connect(const ConnectOptions& op
     if (hosts > 1) {
       const auto& host = url->hosts[i];
       overrides = {{"host", host.name}, {"hostaddr", host.address}, {"port", host.port}};
-      if (!url->has_session_attributes) overrides.emplace_back("target_session_attrs", "read-write");
+      if (!url->has_session_attributes)
+        overrides.emplace_back("target_session_attrs", options.standby ? "standby" : "read-write");
     }
     connected = state->connect(overrides, timeout);
     if (connected) break;

@@ -35,6 +35,8 @@ struct ConnectOptions {
   /// Behind a pooler in transaction mode a session is only ours inside a transaction: no prepared statements, and
   /// settings are made anew in each (transaction_settings).
   bool transaction_pooler = false;
+  /// Of several hosts a standby is meant, unless target_session_attrs says otherwise.
+  bool standby = false;
 };
 
 /// Until when; none: as long as the other limits allow.

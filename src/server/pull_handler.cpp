@@ -191,6 +191,14 @@ Result<void> count_begun(Snapshot& snapshot, Coverage& coverage) {
   return {};
 }
 
+/// Most of what such a pull reads are rows that have been there for long.
+bool is_backfill(const protocol::PullRequest& request) {
+  if (request.cursor.empty()) return true;
+  const auto cursor = protocol::decode_cursor(request.cursor);
+  return cursor && std::any_of(cursor->buckets.begin(), cursor->buckets.end(),
+                               [](const auto& bucket) { return !bucket.second.backfill.empty(); });
+}
+
 bool is_filled(const protocol::Cursor& cursor) {
   return std::all_of(cursor.buckets.begin(), cursor.buckets.end(),
                      [](const auto& bucket) { return bucket.second.backfill.empty(); });
@@ -266,7 +274,7 @@ Result<std::string> PullHandler::handle(const Actor& actor, const protocol::Pull
     if (auto page = idle_page(*now, *question, request)) return *std::move(page);
   }
 
-  auto opened = storage_.open_snapshot(*now);
+  auto opened = is_backfill(request) ? storage_.open_backfill_snapshot(*now) : storage_.open_snapshot(*now);
   if (!opened) return tl::unexpected(opened.error());
   Snapshot& snapshot = **opened;
   const auto position = snapshot.position();

@@ -258,7 +258,7 @@ std::string changes_sql(const Catalog& catalog) {
         list, removed_key_sql(table), text_literal(table.name), name, column_sql("r", table.key), version));
   }
   changed.push_back(fmt::format(
-      "(SELECT {} FROM nizhal.removal AS m WHERE m.version > $1::bigint ORDER BY m.version, m.seq LIMIT $2::bigint)",
+      "(SELECT {} FROM nizhal.removal AS m WHERE m.version > $1::bigint ORDER BY m.version LIMIT $2::bigint)",
       lines.list(kRemoval, "m.version",
                  {"m.seq::text", "m.bucket", "m.table_name", "m.key", "m.client_key",
                   "CASE WHEN m.deleted THEN 't' ELSE 'f' END"})));
@@ -315,6 +315,7 @@ std::string walk_settings(bool local) {
   constexpr std::pair<const char*, const char*> kSettings[] = {{"enable_seqscan", "off"},
                                                                {"enable_bitmapscan", "off"},
                                                                {"enable_sort", "off"},
+                                                               {"enable_incremental_sort", "off"},
                                                                {"enable_hashjoin", "off"},
                                                                {"enable_mergejoin", "off"},
                                                                {"max_parallel_workers_per_gather", "0"},

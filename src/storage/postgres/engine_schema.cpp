@@ -44,7 +44,7 @@ constexpr const char* kTables[] = {
   at_us bigint NOT NULL
 ))sql",
     "CREATE INDEX removal_bucket ON nizhal.removal (bucket, version, seq)",
-    "CREATE INDEX removal_version ON nizhal.removal (version, seq)",
+    "CREATE INDEX removal_version ON nizhal.removal (version)",
     R"sql(CREATE TABLE nizhal.bucket_grant (
   definition text COLLATE "C" NOT NULL,
   subject text COLLATE "C" NOT NULL,

@@ -16,6 +16,7 @@
 #include "storage/postgres/migration.hpp"
 #include "storage/postgres/own_writers.hpp"
 #include "storage/postgres/reads.hpp"
+#include "storage/postgres/replica.hpp"
 #include "storage/postgres/snapshot.hpp"
 #include "storage/postgres/watcher.hpp"
 #include "storage/postgres/write_transaction.hpp"
@@ -59,6 +60,15 @@ postgres::PoolOptions pool_options(const PostgresStorageOptions& options) {
   return pool;
 }
 
+postgres::ConnectOptions replica_options(const PostgresStorageOptions& options) {
+  postgres::ConnectOptions connect = connect_options(options);
+  connect.url = options.read_url;
+  connect.standby = true;
+  // Others' pulls must not wait long for a replica that does not answer.
+  connect.connect_timeout = std::min(connect.connect_timeout, std::chrono::milliseconds(1'000));
+  return connect;
+}
+
 /// Scripts and migrations take their time.
 postgres::ConnectOptions patient(postgres::ConnectOptions connect) {
   connect.statement_timeout = std::chrono::milliseconds(0);
@@ -78,7 +88,13 @@ class PostgresStorage : public Storage {
         pool_(postgres::Pool::create(pool_options(options_))),
         changes_(connect_options(options_), catalog_),
         horizon_({.connect = quick(connect_options(options_))}, log_),
-        watcher_(watcher_options(options_), own_writers_) {}
+        watcher_(watcher_options(options_), own_writers_) {
+    if (options_.read_url.empty()) return;
+    pg::ReplicaOptions replica;
+    replica.pool = pool_options(options_);
+    replica.pool.connect = replica_options(options_);
+    replica_ = std::make_shared<pg::Replica>(std::move(replica), catalog_, pool_, log_);
+  }
 
   Result<ProvisionReport> provision() override {
     auto connection = postgres::Connection::connect(patient(connect_options(options_)));
@@ -97,6 +113,15 @@ class PostgresStorage : public Storage {
     const auto position = horizon_.read();
     if (!position) return tl::unexpected(position.error());
     return pg::open_snapshot(catalog_, pool_, *position);
+  }
+
+  Result<std::unique_ptr<Snapshot>> open_backfill_snapshot(const std::optional<Position>& settled) override {
+    if (stopping_) return is_stopping();
+    if (!replica_) return open_snapshot(settled);
+    const auto position = settled ? Result<Position>(*settled) : horizon_.read();
+    if (!position) return tl::unexpected(position.error());
+    if (auto snapshot = replica_->open_snapshot(*position)) return snapshot;
+    return open_snapshot(*position);
   }
 
   Result<std::optional<RecentChanges>> changes_since(const Position& settled, const ChangesQuery& query) override {
@@ -143,6 +168,7 @@ class PostgresStorage : public Storage {
   void interrupt() override {
     stopping_ = true;
     pool_->cancel_all();
+    if (replica_) replica_->cancel();
     changes_.cancel();
     horizon_.cancel();
     watcher_.cancel();
@@ -160,6 +186,7 @@ class PostgresStorage : public Storage {
   const std::shared_ptr<pg::SearchedTables> searched_;
   const std::shared_ptr<pg::OwnWriters> own_writers_;
   const std::shared_ptr<postgres::Pool> pool_;
+  std::shared_ptr<pg::Replica> replica_;  // null: there is none
   pg::ChangesReader changes_;
   pg::Horizon horizon_;
   pg::Watcher watcher_;
@@ -218,6 +245,9 @@ Result<std::unique_ptr<Storage>> open_postgres_storage(PostgresStorageOptions op
   if (about->text(0, 1) != "UTF8")
     return failure(ErrorCode::usage,
                    fmt::format("the database at {} is encoded in {}; create one with UTF8", where, about->text(0, 1)));
+  if (!options.read_url.empty())
+    if (auto checked = pg::check_replica(replica_options(options), **connection, log); !checked)
+      return tl::unexpected(checked.error());
   connection->reset();
   return std::unique_ptr<Storage>(std::make_unique<PostgresStorage>(std::move(options), std::move(domain),
                                                                     std::move(schema), random, std::move(log)));

@@ -20,6 +20,8 @@ struct PostgresStorageOptions {
   std::string url;
   /// A direct connection to the same database for watching it, where `url` leads through a pooler. Empty: `url`.
   std::string listen_url;
+  /// A streaming replica of the same cluster, for backfills. Empty: none.
+  std::string read_url = {};
   bool transaction_pooler = false;  // `url` leads through a pooler in transaction mode
   std::size_t connections_max = 16;
   std::chrono::milliseconds statement_timeout{5'000};

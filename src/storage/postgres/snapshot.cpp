@@ -20,11 +20,13 @@
 namespace nizhal::storage::pg {
 
 // Every statement of a page is a walk along one index. Plans are made once per connection, because they do not depend
-// on the values; what the planner would otherwise choose does, on statistics that may be old.
+// on the values; what the planner would otherwise choose does, on statistics that may be old. Without sorts, the index
+// on versions alone cannot serve a page of one bucket, past everybody else's rows.
 const char* const kTakeSnapshotSql =
     "SELECT s.pruned_through, (SELECT v.last_value FROM nizhal.version_seq AS v), "
     "set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), "
-    "set_config('enable_sort', 'off', true), set_config('enable_hashjoin', 'off', true), "
+    "set_config('enable_sort', 'off', true), set_config('enable_incremental_sort', 'off', true), "
+    "set_config('enable_hashjoin', 'off', true), "
     "set_config('enable_mergejoin', 'off', true), set_config('max_parallel_workers_per_gather', '0', true), "
     "set_config('jit', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true) "
     "FROM nizhal.state AS s";
@@ -49,13 +51,19 @@ std::uint64_t planned_rows(std::string_view plan) {
 
 class PostgresSnapshot : public Snapshot {
  public:
-  PostgresSnapshot(std::shared_ptr<const Catalog> catalog, postgres::Pool::Lease lease, Position position)
+  PostgresSnapshot(std::shared_ptr<const Catalog> catalog, postgres::Pool::Lease lease, Position position,
+                   std::function<void()> failed = {})
       : catalog_(std::move(catalog)),
         domain_(*catalog_->domain),
         lease_(std::move(lease)),
         connection_(*lease_),
-        position_(std::move(position)) {}
+        position_(std::move(position)),
+        failed_(std::move(failed)) {}
+  ~PostgresSnapshot() override {
+    if (failed_ && (!connection_.is_open() || connection_.transaction_failed())) failed_();
+  }
 
+  void set_last(Version last) { position_.last = std::max(position_.last, last); }
   Result<Position> position() override { return position_; }
   Result<std::vector<Grant>> grants(const Actor& actor) override;
   Result<std::optional<ClientRecord>> client(std::string_view client_id) override;
@@ -93,7 +101,8 @@ class PostgresSnapshot : public Snapshot {
   const CompiledDomain& domain_;
   const postgres::Pool::Lease lease_;
   postgres::Connection& connection_;
-  const Position position_;
+  Position position_;
+  const std::function<void()> failed_;
 };
 
 Result<std::vector<Grant>> PostgresSnapshot::grants(const Actor& actor) {
@@ -362,6 +371,21 @@ Result<std::vector<AuditRow>> PostgresSnapshot::audit(Version since, Version unt
   return rows;
 }
 
+/// The row that kTakeSnapshotSql gives.
+Result<postgres::Rows> begin_snapshot(const Catalog& catalog, postgres::Connection& connection) {
+  connection.queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+  // Before the snapshot is taken: a table that is truncated or rewritten afterwards would be empty for a snapshot from
+  // before, whose removals do not tell of it.
+  if (!catalog.sql.hold_tables.empty()) connection.queue(catalog.sql.hold_tables);
+  if (!connection.transaction_settings().empty()) connection.queue(connection.transaction_settings());
+  const auto ticket = connection.queue(kTakeSnapshotSql);
+  if (auto finished = connection.finish(); !finished) return tl::unexpected(finished.error());
+  auto state = connection.take(ticket);
+  if (state && state->size() != 1)
+    return failure(ErrorCode::schema_mismatch, "nizhal.state has no row; run `nizhal migrate`");
+  return state;
+}
+
 Result<std::string> PostgresSnapshot::export_name() {
   const auto rows = connection_.query("SELECT pg_export_snapshot()");
   if (!rows) return tl::unexpected(rows.error());
@@ -382,20 +406,10 @@ Result<std::unique_ptr<Snapshot>> open_snapshot(std::shared_ptr<const Catalog> c
     auto lease = pool->borrow();
     if (!lease) return tl::unexpected(lease.error());
     postgres::Connection& connection = **lease;
-    connection.queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-    // Before the snapshot is taken: a table that is truncated or rewritten afterwards would be empty for a snapshot
-    // from before, whose removals do not tell of it.
-    if (!catalog->sql.hold_tables.empty()) connection.queue(catalog->sql.hold_tables);
-    if (!connection.transaction_settings().empty()) connection.queue(connection.transaction_settings());
-    const auto ticket = connection.queue(kTakeSnapshotSql);
-    if (auto finished = connection.finish(); !finished) {
-      // A connection may break just when it is lent; nothing was read, so another one does as well.
-      if (!connection.is_open() && attempt == 1) continue;
-      return tl::unexpected(finished.error());
-    }
-    const auto state = connection.take(ticket);
+    const auto state = begin_snapshot(*catalog, connection);
+    // A connection may break just when it is lent; nothing was read, so another one does as well.
+    if (!state && !connection.is_open() && attempt == 1) continue;
     if (!state) return tl::unexpected(state.error());
-    if (state->size() != 1) return failure(ErrorCode::schema_mismatch, "nizhal.state has no row; run `nizhal migrate`");
     Position position = settled;
     // Retention may have gone on, and versions have been taken, since `settled` was read.
     position.pruned_through = version_at(*state, 0, 0);
@@ -403,6 +417,26 @@ Result<std::unique_ptr<Snapshot>> open_snapshot(std::shared_ptr<const Catalog> c
     return std::unique_ptr<Snapshot>(
         std::make_unique<PostgresSnapshot>(std::move(catalog), *std::move(lease), std::move(position)));
   }
+}
+
+Result<std::unique_ptr<Snapshot>> take_replica_snapshot(std::shared_ptr<const Catalog> catalog,
+                                                        postgres::Pool::Lease lease, const Position& settled,
+                                                        const char* epoch_sql, std::function<void()> failed) {
+  postgres::Connection& connection = *lease;
+  const auto state = begin_snapshot(*catalog, connection);
+  if (!state) return tl::unexpected(state.error());
+  const auto epoch = connection.query(epoch_sql);
+  if (!epoch) return tl::unexpected(epoch.error());
+  if (epoch->size() != 1 || epoch->text(0, 0) != settled.epoch)
+    return failure(ErrorCode::busy, "it is not, or not yet, a replica of the database as it is now");
+  Position position = settled;
+  position.pruned_through = version_at(*state, 0, 0);
+  return std::unique_ptr<Snapshot>(
+      std::make_unique<PostgresSnapshot>(std::move(catalog), std::move(lease), std::move(position), std::move(failed)));
+}
+
+void set_last(Snapshot& snapshot, Version last) {
+  if (auto* own = dynamic_cast<PostgresSnapshot*>(&snapshot)) own->set_last(last);
 }
 
 }  // namespace nizhal::storage::pg

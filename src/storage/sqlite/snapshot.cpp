@@ -140,7 +140,7 @@ Result<std::vector<Removal>> SqliteSnapshot::live_removals(const LiveQuery& quer
     covered_keys.insert(covered.bucket.key);
     auto statement = connection_.prepare(
         "SELECT version, seq, table_name, key, client_key, deleted FROM nizhal_removal "
-        "WHERE bucket = ?1 AND version > ?2 AND version <= ?3 ORDER BY version, seq");
+        "INDEXED BY nizhal_removal_bucket WHERE bucket = ?1 AND version > ?2 AND version <= ?3 ORDER BY version, seq");
     if (!statement) return tl::unexpected(statement.error());
     statement->bind_text(1, covered.bucket.key)
         .bind(2, to_sql(std::max(query.after, covered.removals_after)))
