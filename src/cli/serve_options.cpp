@@ -20,9 +20,12 @@ ServeSettings::ServeSettings()
           {"db", "", "The database: postgresql://… or sqlite:PATH (or NIZHAL_DB)"},
           {"pooler", "", "How --db leads through a pooler: transaction (pgbouncer's pool_mode)"},
           {"read-db", "", "URL of a streaming replica of --db, from which devices are filled"},
-          {"listen-db", "", "A direct URL of the same database, for watching it, where --db leads through a pooler"},
+          {"listen-db", "",
+           "A direct URL of the same database, for watching it and for listen-notify, where --db leads through a "
+           "pooler"},
           {"listen", "127.0.0.1:4000", "HOST:PORT to listen on; port 0 takes any that is free"},
-          {"realtime", "in-process", "How pokes travel: in-process"},
+          {"realtime", "in-process",
+           "How instances hear of each other: in-process (this is the only one), or listen-notify (PostgreSQL's)"},
           {"allow-origin", "", "A web page's origin that may use the server, as in https://app.example.com; repeatable",
            false, true},
           {"seed", "", "An SQL script to run before listening"},
@@ -154,6 +157,21 @@ Result<ServePlan> plan_of(const ServeSettings& settings) {
       if (kind != storage::DatabaseKind::postgres)
         first = Error{ErrorCode::usage, "--read-db: it must be a streaming replica of the PostgreSQL database of --db"};
     });
+  if (const std::string& realtime = settings.value("realtime"); realtime == "listen-notify") {
+    if (storage::kind_of_database(settings.value("db")) == storage::DatabaseKind::sqlite)
+      take("realtime",
+           wrong("listen-notify is PostgreSQL's, and --db names a SQLite file, which has one serving process: leave "
+                 "it at in-process"),
+           [](bool) {});
+    else if (settings.value("pooler") == "transaction" && settings.value("listen-db").empty())
+      take("realtime",
+           wrong("listen-notify needs a session of its own, which a pooler in transaction mode does not give; name a "
+                 "direct URL with --listen-db"),
+           [](bool) {});
+    plan.server.realtime = listen_notify_realtime(settings.value("listen-db"));
+  } else if (realtime != "in-process") {
+    take("realtime", wrong(fmt::format("\"{}\" is none of in-process and listen-notify", realtime)), [](bool) {});
+  }
   take("listen", parse_address(settings.value("listen")), [&](Address address) { plan.address = std::move(address); });
   take("body-max", parse_bytes(settings.value("body-max")),
        [&](std::size_t bytes) { plan.server.body_bytes_max = bytes; });
@@ -172,11 +190,6 @@ Result<ServePlan> plan_of(const ServeSettings& settings) {
     return failure(ErrorCode::usage,
                    "--retention: a server keeps at least 1h, else devices would start afresh all the "
                    "time; `nizhal gc --retention 0s` prunes once");
-  if (settings.value("realtime") != "in-process")
-    return failure(ErrorCode::usage,
-                   fmt::format("--realtime: \"{}\" is not in this version; it has in-process, for one "
-                               "server on one database",
-                               settings.value("realtime")));
   return plan;
 }
 

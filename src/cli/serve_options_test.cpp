@@ -46,6 +46,24 @@ TEST(ServeOptions, AWrongValueIsRefusedWithItsOptionNamed) {
   }
 }
 
+TEST(ServeOptions, InstancesOnPostgresqlHearOfEachOtherByListenNotifyOverADirectConnection) {
+  ServeSettings settings = settings_with("db", "postgresql://u@pooler:6432/d");
+  EXPECT_EQ(plan_of(settings)->server.realtime.kind, RealtimeOptions::Kind::in_process);
+  settings["realtime"].value = "listen-notify";
+  EXPECT_EQ(plan_of(settings)->server.realtime.kind, RealtimeOptions::Kind::listen_notify);
+  settings["pooler"].value = "transaction";
+  const auto refused = plan_of(settings);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("--listen-db"), std::string::npos) << refused.error().message;
+  settings["listen-db"].value = "postgresql://u@db:5432/d";
+  const auto plan = plan_of(settings);
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_EQ(plan->server.realtime.url, "postgresql://u@db:5432/d");
+  EXPECT_NE(as_toml(settings).find("realtime = 'listen-notify'"), std::string::npos) << as_toml(settings);
+  settings["realtime"].value = "carrier-pigeon";
+  EXPECT_EQ(plan_of(settings).error().message.find("--realtime"), 0U);
+}
+
 TEST(ServeOptions, APostgresqlDatabaseMayLieBehindAPooler) {
   ServeSettings settings = settings_with("db", "postgresql://u:hunter2@pooler:6432/d");
   settings["pooler"].value = "transaction";

@@ -16,10 +16,13 @@
 #include "net/http_server.hpp"
 #include "net/http_service.hpp"
 #include "net/worker_pool.hpp"
+#include "realtime/postgres/instance_watch.hpp"
+#include "realtime/postgres/listen_notify.hpp"
 #include "server/authenticator.hpp"
 #include "server/origins.hpp"
 #include "server/server_sync.hpp"
 #include "storage/database_url.hpp"
+#include "storage/postgres/engine_schema.hpp"
 #include "storage/postgres/postgres_storage.hpp"
 #include "storage/sqlite/sqlite_storage.hpp"
 
@@ -32,6 +35,9 @@ constexpr std::size_t kSecretBytesMin = 16;
 constexpr std::chrono::milliseconds kDrainTime{8'000};
 constexpr std::size_t kWorkersSqlite = 4;     // one of them writes, the others read
 constexpr std::size_t kWorkersPostgres = 16;  // most of their time is the network's and the database's
+
+/// How often an instance that hears of no others looks whether there are some.
+constexpr std::chrono::milliseconds kInstancesInterval{30'000};
 
 constexpr int kStopped = 0, kWrongOptions = 2, kDrift = 3, kUnusable = 4;
 
@@ -77,6 +83,14 @@ class CoreService : public net::HttpService {
   server::ServerSync& sync_;
 };
 
+/// Of the database, past any pooler in transaction mode, in which a session is nobody's own; empty when there is none.
+std::string direct_url(const ServerOptions& options) {
+  const StorageOptions& storage = options.storage;
+  if (!options.realtime.url.empty()) return options.realtime.url;
+  if (!storage.postgres.listen_url.empty()) return storage.postgres.listen_url;
+  return storage.postgres.transaction_pooler ? std::string() : storage.url;
+}
+
 std::optional<std::string> find_mistake(const ServerOptions& options) {
   if (options.auth.bearer.secret.size() < kSecretBytesMin)
     return fmt::format(
@@ -85,6 +99,14 @@ std::optional<std::string> find_mistake(const ServerOptions& options) {
         kSecretBytesMin);
   if (!storage::kind_of_database(options.storage.url))
     return "the database must be given as sqlite:PATH or postgresql://USER@HOST:5432/NAME";
+  if (options.realtime.kind == RealtimeOptions::Kind::listen_notify) {
+    if (storage::kind_of_database(options.storage.url) == storage::DatabaseKind::sqlite)
+      return "LISTEN/NOTIFY is PostgreSQL's; a SQLite file has one serving process, and several instances need a "
+             "PostgreSQL database";
+    if (direct_url(options).empty())
+      return "LISTEN/NOTIFY needs a direct connection where the database is reached through a pooler in transaction "
+             "mode; give one (--listen-db)";
+  }
   if (options.pull_limit_default == 0 || options.pull_limit_max < options.pull_limit_default)
     return "pull_limit_default must be at least 1 and no more than pull_limit_max";
   for (const std::string& origin : options.allowed_origins)
@@ -115,6 +137,27 @@ Result<std::unique_ptr<storage::Storage>> open_storage(const ServerOptions& opti
   postgres.statement_timeout = given.statement_timeout;
   postgres.lock_timeout = given.lock_timeout;
   return storage::open_postgres_storage(std::move(postgres), std::move(domain), system_random(), log);
+}
+
+std::unique_ptr<realtime::Realtime> open_realtime(const ServerOptions& options, const CompiledDomain& domain,
+                                                  const Log& log) {
+  if (options.realtime.kind != RealtimeOptions::Kind::listen_notify) return nullptr;
+  const std::int32_t lock_class = storage::postgres_schema::lock_class(domain.domain().name());
+  realtime::ListenNotifyOptions listen;
+  listen.url = direct_url(options);
+  listen.channel = fmt::format("nizhal_{}", lock_class);
+  listen.instances_key = realtime::instances_key(lock_class);
+  return realtime::listen_notify(std::move(listen), system_random(), log);
+}
+
+/// For an instance on PostgreSQL that does not hear the others.
+std::unique_ptr<realtime::InstanceWatch> watch_instances(const ServerOptions& options, const CompiledDomain& domain,
+                                                         const Log& log) {
+  if (options.realtime.kind != RealtimeOptions::Kind::in_process ||
+      storage::kind_of_database(options.storage.url) != storage::DatabaseKind::postgres || direct_url(options).empty())
+    return nullptr;
+  return std::make_unique<realtime::InstanceWatch>(
+      direct_url(options), realtime::instances_key(storage::postgres_schema::lock_class(domain.domain().name())), log);
 }
 
 server::Limits limits_of(const ServerOptions& options) {
@@ -194,6 +237,8 @@ class Server::Implementation {
 
     const server::Limits limits = limits_of(options_);
     const server::JwtAuthenticator authenticator(options_.auth.bearer.secret);
+    const auto realtime = open_realtime(options_, **domain, log_);
+    const auto instances = watch_instances(options_, **domain, log_);
     // Declared so that what runs on the workers outlives them, and the core outlives nothing that it uses.
     net::WorkerPool workers(workers_of(options_), options_.queue_max, log_);
     net::WorkerPool maintenance(1, 1, log_);
@@ -203,7 +248,8 @@ class Server::Implementation {
                              .executor = workers,
                              .storage = **storage,
                              .authenticator = authenticator,
-                             .log = log_},
+                             .log = log_,
+                             .realtime = realtime.get()},
                             limits);
     CoreService service(sync);
 
@@ -224,6 +270,11 @@ class Server::Implementation {
                              .work = [&sync] { (void)sync.gc(); },  // it logs what did not work
                              .first_after = limits.gc_first_after,
                              .workers = &maintenance});
+    if (instances)
+      http.periodic.push_back({.interval = kInstancesInterval,
+                               .work = [&instances] { (void)instances->look(); },  // the next one tries again
+                               .first_after = limits.look_interval,
+                               .workers = &maintenance});
     auto opened = net::HttpServer::open(std::move(http), service, workers, log_);
     if (!opened) return give_up(kUnusable, opened.error().message);
     net::HttpServer& server = **opened;
@@ -235,6 +286,7 @@ class Server::Implementation {
       if (stop_wanted_) server.stop();
     }
     log_.info("server", fmt::format("listening on {}:{}, {}", listen.host, server.port(), (*storage)->describe()));
+    if (realtime) log_.info("realtime", fmt::format("hears of other instances by {}", realtime->describe()));
     if (listen.on_ready) listen.on_ready(server.port());
     server.run();
     {

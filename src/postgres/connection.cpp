@@ -573,6 +573,22 @@ Result<void> Connection::check(std::chrono::milliseconds timeout) {
   return state.finish(timeout);
 }
 
+std::vector<Connection::Notification> Connection::notifications() {
+  State& state = *state_;
+  std::vector<Notification> found;
+  if (!state.conn) return found;
+  const bool has_read = PQconsumeInput(state.conn) != 0;
+  while (PGnotify* notify = PQnotifies(state.conn)) {
+    found.push_back({notify->relname, notify->extra});
+    PQfreemem(notify);
+  }
+  if (state.open && (!has_read || PQstatus(state.conn) == CONNECTION_BAD))
+    state.broken(trimmed(PQerrorMessage(state.conn)));
+  return found;
+}
+
+int Connection::socket() const { return state_->open ? PQsocket(state_->conn) : -1; }
+
 bool Connection::is_open() const { return state_->open; }
 bool Connection::in_transaction() const {
   return state_->transaction == PQTRANS_INTRANS || state_->transaction == PQTRANS_INERROR;

@@ -107,6 +107,15 @@ class Connection {
   /// Asks the server.
   Result<void> check(std::chrono::milliseconds timeout);
 
+  /// What others have sent to the channels that this session listens to, as far as it has arrived; reads without
+  /// waiting. When the connection broke, what came before.
+  struct Notification {
+    std::string channel, payload;
+  };
+  std::vector<Notification> notifications();
+  /// To wait for more to read; -1 when the connection is broken.
+  int socket() const;
+
   bool is_open() const;             // false after a failure of the connection itself: throw it away
   bool in_transaction() const;      // as of the last answer
   bool transaction_failed() const;  // only ROLLBACK works now

@@ -37,6 +37,15 @@ class Listener {
   virtual void missed() = 0;
 };
 
+/// What came and went since the start.
+struct Stats {
+  std::uint64_t told = 0;       // messages that this instance sent, in the parts in which they travel
+  std::uint64_t heard = 0;      // parts of other instances' messages
+  std::uint64_t ignored = 0;    // what came and was none of our messages
+  std::uint64_t missed = 0;     // times that the listener was told to look everywhere
+  std::uint64_t overflows = 0;  // times that more was to be told than could wait
+};
+
 /// Thread-safe.
 class Realtime {
  public:
@@ -50,6 +59,7 @@ class Realtime {
   /// False: this instance is alone, or thinks that it is.
   virtual bool reaches_others() const = 0;
   virtual std::string describe() const = 0;  // for the log, without credentials
+  virtual Stats stats() const { return {}; }
 };
 
 /// Joins the instances that live in one process: in tests, and in the simulator. An instance that is the only one on

@@ -95,7 +95,7 @@ protocol::HttpResponse Admin::audit(const protocol::HttpRequest& request) {
   return json_response(200, to_text(body));
 }
 
-protocol::HttpResponse Admin::stats(std::size_t streams) {
+protocol::HttpResponse Admin::stats(const LiveFigures& live) {
   const auto snapshot = storage_.snapshot();
   if (!snapshot) return storage_failure(snapshot.error(), "stats", limits_, log_);
   const auto position = (*snapshot)->position();
@@ -106,13 +106,25 @@ protocol::HttpResponse Admin::stats(std::size_t streams) {
   body["lastVersion"] = number(position->last);
   body["horizon"] = number(position->horizon);
   body["prunedThrough"] = number(position->pruned_through);
-  body["streams"] = streams;
+  body["streams"] = live.streams;
+  body["pokes"] = live.pokes;
   body["pulls"] = counters_.pulls.load();
   body["pushes"] = counters_.pushes.load();
   body["mutationsApplied"] = counters_.mutations_applied.load();
   body["mutationsRejected"] = counters_.mutations_rejected.load();
   body["mutationsRepeated"] = counters_.mutations_repeated.load();
   body["batchesRetried"] = counters_.retries.load();
+  if (live.realtime) {
+    const realtime::Stats stats = live.realtime->stats();
+    json::object realtime;
+    realtime["adapter"] = live.realtime->describe();
+    realtime["told"] = stats.told;
+    realtime["heard"] = stats.heard;
+    realtime["ignored"] = stats.ignored;
+    realtime["missed"] = stats.missed;
+    realtime["overflows"] = stats.overflows;
+    body["realtime"] = std::move(realtime);
+  }
   return json_response(200, to_text(body));
 }
 

@@ -2,15 +2,24 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 #include "base/log.hpp"
 #include "protocol/transport.hpp"
+#include "realtime/realtime.hpp"
 #include "server/counters.hpp"
 #include "server/limits.hpp"
 #include "storage/storage.hpp"
 
 namespace nizhal::server {
+
+/// What the other parts of this instance tell for /nizhal/stats.
+struct LiveFigures {
+  std::size_t streams = 0;
+  std::uint64_t pokes = 0;                       // frames sent
+  const realtime::Realtime* realtime = nullptr;  // none: this instance hears no others
+};
 
 class Admin {
  public:
@@ -24,7 +33,7 @@ class Admin {
   /// `?bucket=&actor=&sinceVersion=&untilVersion=&limit=`: rows in order of version, both versions inclusive. `actor`
   /// is a user id. Looks through at most `limits.audit_scan_max` rows; `scannedAll` tells whether that was all.
   protocol::HttpResponse audit(const protocol::HttpRequest& request);
-  protocol::HttpResponse stats(std::size_t streams);
+  protocol::HttpResponse stats(const LiveFigures& live);
 
  private:
   storage::Storage& storage_;

@@ -1,12 +1,17 @@
 #include "server/poker.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace nizhal::server {
 namespace {
 
 constexpr int kPolicyViolation = 1008;
+/// Commits that wait to be poked, some 100 bytes each. With more the database is asked what was committed.
+constexpr std::size_t kNoticesMax = 50'000;
+/// Failures to read what was committed, before everybody is poked.
+constexpr int kFailuresMax = 3;
 
 /// Streams of one principal with the same claims share one read of its grants.
 std::string grants_name(const Actor& actor) {
@@ -30,23 +35,26 @@ std::set<std::string> subscribed(const Poker::Subscription& subscription) {
 
 }  // namespace
 
-Poker::Poker(storage::Storage& storage, Clock& clock, const Limits& limits, Log log)
-    : storage_(storage), clock_(clock), limits_(limits), log_(std::move(log)) {
-  // What was there at the start is nobody's news. Unread, the first look pokes everybody: too often, never too seldom.
-  if (const auto mark = storage_.change_mark()) {
+Poker::Poker(PokerOutside outside, const Limits& limits) : outside_(std::move(outside)), limits_(limits) {
+  // What was there at the start is nobody's news. Unread, the first look asks for everything: too much, never too
+  // little.
+  if (const auto mark = outside_.storage.change_mark()) {
     foreign_seen_ = mark->foreign;
     grants_seen_ = mark->grants;
+    settled_ = mark->settled;
+    last_ = mark->last;
+    if (settled_ < last_) unsettled_ = last_;
   } else {
-    log_.warning("poke", "could not read where the database stands: " + mark.error().message);
+    outside_.log.warning("poke", "could not read where the database stands: " + mark.error().message);
   }
 }
 
 Result<Poker::Subscription> Poker::subscribe(const Actor& actor, Timestamp expires,
                                              std::optional<std::set<std::string>> requested) {
   // The mark first: grants that move in between make the subscription look older than it is, never newer.
-  const auto mark = storage_.change_mark();
+  const auto mark = outside_.storage.change_mark();
   if (!mark) return tl::unexpected(mark.error());
-  const auto snapshot = storage_.snapshot();
+  const auto snapshot = outside_.storage.snapshot();
   if (!snapshot) return tl::unexpected(snapshot.error());
   const auto grants = (*snapshot)->grants(actor);
   if (!grants) return tl::unexpected(grants.error());
@@ -60,7 +68,7 @@ StreamId Poker::open(Subscription subscription, std::shared_ptr<StreamPeer> peer
   stream.subscription = std::move(subscription);
   stream.peer = std::move(peer);
   // A refresh may have run between subscribing and opening; the next poke or look makes this one fit.
-  stream.stale = true;
+  stale_.insert(id);
   if (follower_) follower_->opened(StreamId{id}, stream.subscription.actor.user_id, stream.peer);
   subscribe_buckets(id, stream, subscribed(stream.subscription));
   return StreamId{id};
@@ -80,6 +88,7 @@ void Poker::subscribe_buckets(std::uint64_t id, Stream& stream, std::set<std::st
 
 void Poker::erase(std::unordered_map<std::uint64_t, Stream>::iterator it) {
   subscribe_buckets(it->first, it->second, {});
+  stale_.erase(it->first);
   if (follower_) follower_->closed(StreamId{it->first});
   streams_.erase(it);
 }
@@ -118,109 +127,269 @@ void Poker::bad_frame(StreamId stream) {
   peer->close(kPolicyViolation, "too many malformed frames");
 }
 
+bool Poker::affects(const std::vector<storage::RecentChanges::GrantChange>& changes, const Actor& actor) const {
+  std::map<std::size_t, std::optional<std::string>> subjects;  // of the actor, by definition
+  for (const auto& change : changes) {
+    if (change.subject.empty()) return true;
+    const auto [it, is_new] = subjects.try_emplace(change.definition);
+    if (is_new) it->second = outside_.domain->grant_subject(change.definition, actor);
+    if (it->second == change.subject) return true;
+  }
+  return false;
+}
+
+/// Whose grants have to be read again. One entry for all streams of an actor.
+Poker::Actors Poker::actors_to_read(const storage::ChangeMark& mark, const Told& told) const {
+  const bool moved = grants_seen_ != mark.grants || reread_all_;
+  const bool is_known_whose = told.news && !told.everything && !reread_all_;
+  const bool are_changes_known = is_known_whose && !told.news->grant_changes.empty();
+  Actors actors;
+  const std::lock_guard lock(mutex_);
+  for (const std::uint64_t id : stale_) {
+    const Stream& stream = streams_.at(id);
+    if (stream.subscription.grants_mark != mark.grants)
+      actors.try_emplace(grants_name(stream.subscription.actor), ReadGrants{stream.subscription.actor, {}});
+  }
+  if ((!moved || is_known_whose) && !are_changes_known) return actors;
+  std::set<std::string> spared;
+  for (const auto& [id, stream] : streams_) {
+    const Actor& actor = stream.subscription.actor;
+    std::string name = grants_name(actor);
+    if (spared.contains(name) || actors.contains(name)) continue;
+    if (!is_known_whose || affects(told.news->grant_changes, actor))
+      actors.emplace(std::move(name), ReadGrants{actor, {}});
+    else
+      spared.insert(std::move(name));
+  }
+  return actors;
+}
+
 /// Brings the streams' buckets up to the mark, and adds the pokes that gains and losses call for.
-Result<void> Poker::refresh_grants(const storage::ChangeMark& mark, Pokes& pokes) {
-  std::map<std::string, std::pair<Actor, std::set<std::string>>> actors;
-  const bool moved = grants_seen_ != mark.grants;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [id, stream] : streams_) {
-      if (!moved && stream.stale && stream.subscription.grants_mark == mark.grants) continue;
-      if (moved || stream.stale) actors[grants_name(stream.subscription.actor)].first = stream.subscription.actor;
-    }
-  }
+Result<void> Poker::refresh_grants(const storage::ChangeMark& mark, const Told& told, Pokes& pokes) {
+  Actors actors = actors_to_read(mark, told);
   if (!actors.empty()) {
-    const auto snapshot = storage_.snapshot();
+    const auto snapshot = outside_.storage.snapshot();
     if (!snapshot) return tl::unexpected(snapshot.error());
-    for (auto& [name, entry] : actors) {
-      const auto grants = (*snapshot)->grants(entry.first);
+    for (auto& [name, read] : actors) {
+      const auto grants = (*snapshot)->grants(read.actor);
       if (!grants) return tl::unexpected(grants.error());
-      entry.second = keys_of(*grants);
+      read.keys = keys_of(*grants);
     }
   }
+  reread_all_ = false;
 
   const std::lock_guard lock(mutex_);
-  for (auto& [id, stream] : streams_) {
-    const bool fits = stream.subscription.grants_mark == mark.grants;
-    if (const auto it = actors.find(grants_name(stream.subscription.actor)); it != actors.end()) {
-      stream.subscription.granted = it->second.second;
-      stream.subscription.grants_mark = mark.grants;
-      std::set<std::string> now = subscribed(stream.subscription);
-      bool lost = false;
-      for (const std::string& key : stream.buckets) lost = lost || !now.contains(key);
-      for (const std::string& key : now)
-        if (!stream.buckets.contains(key)) pokes[id].insert(key);
-      subscribe_buckets(id, stream, std::move(now));
-      if (lost && pokes[id].empty()) pokes[id].insert(stream.buckets.empty() ? "" : *stream.buckets.begin());
-      stream.stale = false;
-    } else if (fits) {
-      stream.stale = false;
-    }
+  if (actors.empty()) {
+    std::erase_if(stale_, [&](std::uint64_t id) { return streams_.at(id).subscription.grants_mark == mark.grants; });
+    return {};
   }
-  grants_seen_ = mark.grants;
+  for (auto& [id, stream] : streams_) {
+    const auto it = actors.find(grants_name(stream.subscription.actor));
+    if (it == actors.end()) {
+      // One that was opened meanwhile waits for its turn.
+      if (stream.subscription.grants_mark == mark.grants) stale_.erase(id);
+      continue;
+    }
+    stream.subscription.granted = it->second.keys;
+    stream.subscription.grants_mark = mark.grants;
+    stale_.erase(id);
+    std::set<std::string> now = subscribed(stream.subscription);
+    bool lost = false;
+    for (const std::string& key : stream.buckets) lost = lost || !now.contains(key);
+    for (const std::string& key : now)
+      if (!stream.buckets.contains(key)) pokes[id].insert(key);
+    subscribe_buckets(id, stream, std::move(now));
+    if (lost && pokes[id].empty()) pokes[id].insert(stream.buckets.empty() ? "" : *stream.buckets.begin());
+  }
   return {};
 }
 
-void Poker::after_commit(const CommitEffects& effects) {
-  const std::lock_guard look_lock(look_mutex_);
-  if (streams() == 0) return;
-  const auto mark = storage_.change_mark();
-  Pokes pokes;
-  const auto refreshed = mark ? refresh_grants(*mark, pokes) : Result<void>(tl::unexpected(mark.error()));
-  if (!refreshed) {
-    log_.warning("poke", "could not read who may have what: " + refreshed.error().message);
-    poke_all_ = true;
-    return;
+bool Poker::keep_for_run(Notices commits, bool are_own) {
+  const std::lock_guard lock(news_mutex_);
+  Notices& kept = are_own ? own_ : others_;
+  if (kept.size() + commits.size() > kNoticesMax) {
+    // They are in the database; so is what the other instances will not be told.
+    kept.clear();
+    must_ask_ = true;
   }
-  {
-    const std::lock_guard lock(mutex_);
-    for (const std::string& key : effects.buckets) {
-      const auto it = subscribers_.find(key);
-      if (it == subscribers_.end()) continue;
-      for (const std::uint64_t id : it->second) pokes[id].insert(key);
+  kept.insert(kept.end(), std::make_move_iterator(commits.begin()), std::make_move_iterator(commits.end()));
+  return !std::exchange(run_is_asked_for_, true);
+}
+
+bool Poker::committed(realtime::CommitNotice commit) {
+  Notices one;
+  one.push_back(std::move(commit));
+  return keep_for_run(std::move(one), true);
+}
+
+bool Poker::heard(std::vector<realtime::CommitNotice> commits) {
+  return !commits.empty() && keep_for_run(std::move(commits), false);
+}
+
+bool Poker::has_news() {
+  const std::lock_guard lock(news_mutex_);
+  run_is_asked_for_ = !own_.empty() || !others_.empty();
+  return run_is_asked_for_;
+}
+
+void Poker::run() {
+  try {
+    while (has_news()) {
+      const std::lock_guard look_lock(look_mutex_);
+      proceed(Occasion::news);
     }
+  } catch (...) {
+    must_ask_ = true;
+    const std::lock_guard lock(news_mutex_);
+    run_is_asked_for_ = false;
+    throw;
   }
-  send(pokes);
 }
 
 bool Poker::are_buckets_current() {
   const std::lock_guard look_lock(look_mutex_);
-  const auto mark = storage_.change_mark();
-  if (!mark || grants_seen_ != mark->grants) return false;
+  const auto mark = outside_.storage.change_mark();
+  if (!mark || grants_seen_ != mark->grants || reread_all_) return false;
   const std::lock_guard lock(mutex_);
-  return std::all_of(streams_.begin(), streams_.end(), [&](const auto& entry) {
-    return !entry.second.stale || entry.second.subscription.grants_mark == mark->grants;
-  });
+  return std::all_of(stale_.begin(), stale_.end(),
+                     [&](std::uint64_t id) { return streams_.at(id).subscription.grants_mark == mark->grants; });
 }
 
 std::optional<storage::ChangeMark> Poker::look() {
   close_expired();
   const std::lock_guard look_lock(look_mutex_);
-  const auto mark = storage_.change_mark();
+  return proceed(Occasion::look);
+}
+
+/// Moves the news to where it stays until it is poked, and passes on what is this server's own.
+void Poker::take_news() {
+  Notices own, others;
+  {
+    const std::lock_guard lock(news_mutex_);
+    own.swap(own_);
+    others.swap(others_);
+  }
+  for (Notices* notices : {&own, &others}) unpoked_.insert(unpoked_.end(), notices->begin(), notices->end());
+  if (unpoked_.size() > kNoticesMax) {
+    unpoked_.clear();
+    must_ask_ = true;
+  }
+  if (outside_.realtime && !own.empty() && outside_.realtime->reaches_others())
+    outside_.realtime->tell({.commits = std::move(own), .presence = {}});
+}
+
+std::optional<storage::ChangeMark> Poker::see_where_it_stands() {
+  const auto mark = outside_.storage.change_mark();
   if (!mark) {
     // Looks come several times a second; once is enough to tell.
     if (!std::exchange(is_blind_, true))
-      log_.warning("poke", "cannot look for commits, and goes on trying: " + mark.error().message);
+      outside_.log.warning("poke", "cannot look for commits, and goes on trying: " + mark.error().message);
     return std::nullopt;
   }
-  if (std::exchange(is_blind_, false)) log_.info("poke", "looks for commits again");
-  // Looking once too often is harmless.
-  if (foreign_seen_ != mark->foreign) poke_all_ = true;
-  foreign_seen_ = mark->foreign;
-  Pokes pokes;
-  if (const auto refreshed = refresh_grants(*mark, pokes); !refreshed) {
-    log_.warning("poke", "could not read who may have what: " + refreshed.error().message);
-    poke_all_ = true;
-    return *mark;
+  const bool is_back = std::exchange(is_blind_, false);
+  if (is_back) outside_.log.info("poke", "looks for commits again");
+  // A database that was away may have lost commits, and their numbers may come again.
+  if (is_back || mark->last < last_) {
+    told_.clear();
+    reread_all_ = true;
+    must_ask_ = true;
   }
-  if (poke_all_) {
-    const std::lock_guard lock(mutex_);
+  last_ = mark->last;
+  return *mark;
+}
+
+Poker::Told Poker::ask() {
+  auto news = outside_.news->since(settled_);
+  if (!news) {
+    if (++failures_ < kFailuresMax) return {};
+    outside_.log.warning("poke", "cannot read what was committed, and pokes everybody: " + news.error().message);
+    return {.news = std::nullopt, .everything = true};
+  }
+  failures_ = 0;
+  if (!*news) return {.news = std::nullopt, .everything = true};
+  // Of another generation nothing that was known before says anything.
+  const bool is_other_epoch = !epoch_.empty() && epoch_ != (*news)->position.epoch;
+  epoch_ = (*news)->position.epoch;
+  if (is_other_epoch) {
+    told_.clear();
+    reread_all_ = true;
+  }
+  return {.news = std::move(*news), .everything = is_other_epoch};
+}
+
+/// How far everything that was committed has been dealt with.
+void Poker::note_progress(const storage::ChangeMark& mark, const Told& told, bool has_asked) {
+  grants_seen_ = mark.grants;
+  if (told.news || told.everything) {
+    // Whoever had a version and has not committed yet is among those above `settled`.
+    const Version last = told.news ? told.news->position.last : mark.last;
+    const Version settled = told.news ? told.news->position.horizon : mark.settled;
+    const bool is_last_question = unsettled_ && mark.settled >= *unsettled_ && foreign_seen_ == mark.foreign;
+    unsettled_.reset();
+    if (settled < last && !is_last_question) unsettled_ = last;
+    settled_ = settled;
+    foreign_seen_ = mark.foreign;
+  } else if (has_asked) {
+    must_ask_ = true;
+  } else if (foreign_seen_ == mark.foreign && !unsettled_ && !must_ask_) {
+    settled_ = mark.settled;
+  }
+  told_.settle(settled_);
+}
+
+std::optional<storage::ChangeMark> Poker::proceed(Occasion occasion) {
+  take_news();
+  if (occasion == Occasion::news) {
+    if (unpoked_.empty()) return std::nullopt;
+    if (streams() == 0) {
+      // Whoever comes now pulls first. A grant that moved meanwhile shows at the next look.
+      for (const auto& [version, buckets] : unpoked_) told_.announced(version, buckets);
+      unpoked_.clear();
+      return std::nullopt;
+    }
+  }
+  const auto mark = see_where_it_stands();
+  if (!mark) return std::nullopt;
+  const bool grants_moved = grants_seen_ != mark->grants;
+  const bool horizon_has_passed = unsettled_ && mark->settled >= *unsettled_;
+  bool must_ask = grants_moved;
+  // What others have committed waits for the look, so that it costs the same however often they say so.
+  if (occasion == Occasion::look)
+    must_ask = must_ask_.exchange(false) || must_ask || foreign_seen_ != mark->foreign || horizon_has_passed;
+  Told told;
+  // Without streams there is nobody to be told.
+  if (must_ask) told = streams() == 0 ? Told{.news = std::nullopt, .everything = true} : ask();
+
+  Pokes pokes;
+  if (const auto refreshed = refresh_grants(*mark, told, pokes); !refreshed) {
+    outside_.log.warning("poke", "could not read who may have what: " + refreshed.error().message);
+    must_ask_ = true;
+    reread_all_ = true;
+    if (must_ask) outside_.news->answer_was_lost();
+    return mark;
+  }
+  add_pokes(told, pokes);
+  note_progress(*mark, told, must_ask);
+  send(pokes);
+  return mark;
+}
+
+void Poker::add_pokes(const Told& told, Pokes& pokes) {
+  const std::lock_guard lock(mutex_);
+  const auto add = [&](const std::set<std::string>& keys) {
+    for (const std::string& key : keys) {
+      const auto it = subscribers_.find(key);
+      if (it == subscribers_.end()) continue;
+      for (const std::uint64_t id : it->second) pokes[id].insert(key);
+    }
+  };
+  for (const auto& [version, buckets] : unpoked_) add(told_.announced(version, buckets));
+  unpoked_.clear();
+  if (told.news)
+    for (const auto& [version, buckets] : told.news->buckets) add(told_.seen(version, buckets));
+  if (told.everything)
     for (const auto& [id, stream] : streams_)
       if (!stream.buckets.empty()) pokes[id].insert(stream.buckets.begin(), stream.buckets.end());
-    poke_all_ = false;
-  }
-  send(pokes);
-  return *mark;
 }
 
 void Poker::send(const Pokes& pokes) {
@@ -230,12 +399,14 @@ void Poker::send(const Pokes& pokes) {
     for (const auto& [id, keys] : pokes)
       if (const auto it = streams_.find(id); it != streams_.end()) targets.emplace_back(it->second.peer, &keys);
   }
-  for (const auto& [peer, keys] : targets)
+  for (const auto& [peer, keys] : targets) {
     for (const std::string& key : *keys) peer->send("repull:" + key);
+    poked_ += keys->size();
+  }
 }
 
 void Poker::close_expired() {
-  const Timestamp now = clock_.now();
+  const Timestamp now = outside_.clock.now();
   std::vector<std::shared_ptr<StreamPeer>> expired;
   {
     const std::lock_guard lock(mutex_);

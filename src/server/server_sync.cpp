@@ -77,19 +77,47 @@ HttpResponse rate_limited(std::chrono::seconds wait) {
   return response;
 }
 
-/// What the other instances say goes to those that it concerns here.
-class Ear : public realtime::Listener {
+/// Work of the poker on a thread that may wait. It may still wait itself when this server is gone; what it would poke
+/// is gone then too.
+void post_to(Executor& executor, const std::weak_ptr<Poker>& poker, const Log& log, void (*work)(Poker&)) {
+  executor.post([poker, log, work] {
+    const auto alive = poker.lock();
+    if (!alive) return;
+    try {
+      work(*alive);
+    } catch (const std::exception& error) {
+      log.error("poke", fmt::format("poking failed: {}", error.what()));
+    }
+  });
+}
+void run_poker(Poker& poker) { poker.run(); }
+void let_poker_look(Poker& poker) { (void)poker.look(); }  // the next tick learns where the database stands
+
+/// What the other instances say, handed to those whom it concerns.
+class BusListener : public realtime::Listener {
  public:
-  explicit Ear(std::weak_ptr<Presence> presence) : presence_(std::move(presence)) {}
+  BusListener(std::weak_ptr<Poker> poker, std::weak_ptr<Presence> presence, Executor& executor, Log log)
+      : poker_(std::move(poker)), presence_(std::move(presence)), executor_(executor), log_(std::move(log)) {}
+
   void heard(realtime::Message message) override {
-    if (const auto presence = presence_.lock()) presence->heard(message.presence);
+    if (const auto presence = presence_.lock(); presence && !message.presence.empty())
+      presence->heard(message.presence);
+    const auto poker = poker_.lock();
+    if (poker && poker->heard(std::move(message.commits))) post_to(executor_, poker_, log_, run_poker);
   }
   void missed() override {
     if (const auto presence = presence_.lock()) presence->missed();
+    const auto poker = poker_.lock();
+    if (!poker) return;
+    poker->missed();
+    post_to(executor_, poker_, log_, let_poker_look);
   }
 
  private:
+  const std::weak_ptr<Poker> poker_;
   const std::weak_ptr<Presence> presence_;
+  Executor& executor_;
+  const Log log_;
 };
 
 Presence::Wake wake_presence(Executor& executor, const std::shared_ptr<Poker>& poker) {
@@ -119,9 +147,13 @@ struct ServerSync::State {
         contract_body(to_text(contract(*domain))),
         origins(limits.allowed_origins),
         rate_limiter(outside.clock, limits.requests_per_second, limits.request_burst, limits.rate_limited_actors_max),
-        poker(std::make_shared<Poker>(outside.storage, outside.clock, limits, outside.log)),
+        poker(std::make_shared<Poker>(PokerOutside{domain, outside.storage, outside.clock,
+                                                   std::make_shared<StorageNews>(outside.storage, limits.tail_rows_max),
+                                                   outside.realtime, outside.log},
+                                      limits)),
         presence(std::make_shared<Presence>(outside.clock, outside.random, limits, outside.log, outside.realtime,
                                             wake_presence(outside.executor, poker))),
+        bus_listener(std::make_shared<BusListener>(poker, presence, outside.executor, outside.log)),
         pull_handler(domain, outside.storage, outside.clock, limits),
         idle_pulls(std::make_shared<IdlePulls>(
             outside.storage, outside.executor, limits.idle_pulls_waiting_max,
@@ -131,9 +163,7 @@ struct ServerSync::State {
         admin(outside.storage, limits, outside.log, counters) {
     if (const auto mark = outside.storage.change_mark()) learn(*mark);
     poker->follow(presence);
-    if (!outside.realtime) return;
-    ear = std::make_shared<Ear>(presence);
-    outside.realtime->start(ear);
+    if (outside.realtime) outside.realtime->start(bus_listener);
   }
   ~State() {
     if (outside.realtime) outside.realtime->stop();
@@ -151,16 +181,7 @@ struct ServerSync::State {
   }
 
   void committed(const CommitEffects& effects) {
-    // The work may still wait when this server is gone; what it would poke is gone then too.
-    outside.executor.post([weak = std::weak_ptr<Poker>(poker), effects, log = outside.log] {
-      const auto alive = weak.lock();
-      if (!alive) return;
-      try {
-        alive->after_commit(effects);
-      } catch (const std::exception& error) {
-        log.error("poke", fmt::format("poking failed: {}", error.what()));
-      }
-    });
+    if (poker->committed({effects.version, effects.buckets})) post_to(outside.executor, poker, outside.log, run_poker);
   }
 
   HttpResponse route(const HttpRequest& request);
@@ -182,7 +203,7 @@ struct ServerSync::State {
   RateLimiter rate_limiter;
   const std::shared_ptr<Poker> poker;
   const std::shared_ptr<Presence> presence;
-  std::shared_ptr<Ear> ear;
+  const std::shared_ptr<BusListener> bus_listener;
   PullHandler pull_handler;
   const std::shared_ptr<IdlePulls> idle_pulls;
   PushHandler push_handler;
@@ -245,7 +266,9 @@ HttpResponse ServerSync::State::push(const Actor& actor, const HttpRequest& requ
 HttpResponse ServerSync::State::administer(Endpoint endpoint, const HttpRequest& request) {
   if (!admin.is_configured()) return not_found();
   if (!admin.is_password(bearer(request))) return unauthorized("the admin password is needed as bearer token");
-  return endpoint == Endpoint::audit ? admin.audit(request) : admin.stats(poker->streams());
+  return endpoint == Endpoint::audit
+             ? admin.audit(request)
+             : admin.stats({.streams = poker->streams(), .pokes = poker->poked(), .realtime = outside.realtime});
 }
 
 HttpResponse ServerSync::State::readiness() {

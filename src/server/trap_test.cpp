@@ -248,6 +248,93 @@ TEST_P(Trap, ARowThatLeavesAndComesBackIsNotRemoved) {
   EXPECT_EQ(device.rows, device.expected());
 }
 
+/// Looks at the moment of the poke whether what it is about can be pulled.
+class PullingPeer : public StreamPeer {
+ public:
+  PullingPeer(World& world, std::string user) : world_(world), user_(std::move(user)) {}
+  void send(std::string frame) override {
+    if (!frame.starts_with("repull:")) return;
+    ++pokes;
+    seen = world_.pull(user_).text;
+  }
+  void close(int, std::string_view) override {}
+  std::size_t pokes = 0;
+  std::string seen;  // with the last poke
+
+ private:
+  World& world_;
+  const std::string user_;
+};
+
+StreamId open_stream(World& world, std::string_view user, std::shared_ptr<StreamPeer> peer) {
+  protocol::HttpRequest request;
+  request.path = "/sync/stream";
+  request.headers["authorization"] = "Bearer " + world.token(user);
+  auto ticket = world.server->authorize_stream(request);
+  EXPECT_TRUE(ticket) << (ticket ? "" : ticket.error().body);
+  return ticket ? world.server->open_stream(*ticket, std::move(peer)) : StreamId{};
+}
+
+TEST_P(Trap, APokeComesWhenItsRowIsVisibleAndOneAlwaysComes) {
+  World world(GetParam());
+  world.run("u1", "createTeam", "x", "a");
+  world.run("u1", "addMember", "m2", "a", "u2");
+  world.executor.run();
+  world.server->tick();
+  const auto peer = std::make_shared<PullingPeer>(world, "u2");
+  open_stream(world, "u2", peer);
+  world.run("u1", "addDoc", "pushed", "a");
+  world.executor.run();
+  EXPECT_EQ(peer->pokes, 1U);
+  EXPECT_NE(peer->seen.find("pushed"), std::string::npos);
+
+  // Another program has its version, is looked for many times, and commits then; others commit later versions first.
+  const auto other = world.backend->other_program();
+  other->run("BEGIN; INSERT INTO docs (id, team_id, title) VALUES ('slow', 'a', 'by hand')");
+  const auto faster = world.backend->other_program();
+  for (int i = 0; i < 5; ++i) {
+    if (!world.backend->is_sqlite())  // which has one writer at a time
+      faster->run("INSERT INTO docs (id, team_id, title) VALUES ('fast" + std::to_string(i) + "', 'a', 'by hand')");
+    world.server->tick();
+    EXPECT_EQ(peer->seen.find("slow"), std::string::npos);
+  }
+  const std::size_t pokes = peer->pokes;
+  other->run("COMMIT");
+  world.server->tick();
+  EXPECT_GT(peer->pokes, pokes);
+  EXPECT_NE(peer->seen.find("slow"), std::string::npos);
+}
+
+TEST_P(Trap, APushWaitsForNoFanOutAndTheFanOutAsksOnceForAllSockets) {
+  World world(GetParam());
+  world.run("u1", "createTeam", "x", "a");
+  for (int i = 2; i <= 200; ++i) world.run("u1", "addMember", "m" + std::to_string(i), "a", "u" + std::to_string(i));
+  world.executor.run();
+  world.server->tick();
+  class Silent : public StreamPeer {
+   public:
+    void send(std::string frame) override { pokes += frame == "repull:team:a" ? 1 : 0; }
+    void close(int, std::string_view) override {}
+    std::size_t pokes = 0;
+  };
+  const auto peer = std::make_shared<Silent>();
+  for (int i = 1; i <= 200; ++i) open_stream(world, "u" + std::to_string(i), peer);
+  world.executor.run();  // what opening them has to tell
+  std::size_t marks = 0;
+  world.storage->alter_mark = [&](storage::ChangeMark&) { ++marks; };
+  const std::size_t snapshots = world.storage->snapshots, positions = world.storage->positions;
+  EXPECT_EQ(world.push("u1", {{.name = "addDoc", .cmid = "p1", .id = "d1", .place = "a"}}).statuses(), "applied");
+  EXPECT_EQ(peer->pokes, 0U) << "it is answered before anybody is poked";
+  EXPECT_EQ(marks, 0U);
+  const std::size_t pushed = world.storage->snapshots;
+  world.executor.run();
+  EXPECT_EQ(peer->pokes, 200U);
+  EXPECT_EQ(marks, 1U);
+  EXPECT_EQ(world.storage->snapshots, pushed);
+  EXPECT_EQ(pushed, snapshots);
+  EXPECT_EQ(world.storage->positions, positions);
+}
+
 struct Item {
   std::string id, owner_id, text;
 };

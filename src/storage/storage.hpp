@@ -260,6 +260,7 @@ struct ChangeMark {
   Version last{};             // no version above it has been handed out
   std::uint64_t grants = 0;   // has moved after every commit that changed a grant
   std::uint64_t foreign = 0;  // has moved after every commit of another program or instance; stays for our own
+  Version settled{};          // every transaction with a version up to here had ended when this was read
   /// Writes of older clients are refused (S26); dotted numbers, empty when none was set by a breaking migration.
   std::string min_client_version;
   bool operator==(const ChangeMark&) const = default;

@@ -124,7 +124,9 @@ RawResponse request(std::uint16_t port, std::string_view method, std::string_vie
   return send_and_read(socket, text);
 }
 
-RawWebSocket::RawWebSocket(std::uint16_t port, std::string_view target, const Headers& headers) : socket_(port) {
+RawWebSocket::RawWebSocket(std::uint16_t port, std::string_view target, const Headers& headers,
+                           std::chrono::seconds deadline)
+    : socket_(port, deadline) {
   std::string text = fmt::format(
       "GET {} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
       "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",

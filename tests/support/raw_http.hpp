@@ -53,7 +53,8 @@ RawResponse request(std::uint16_t port, std::string_view method, std::string_vie
 class RawWebSocket {
  public:
   /// Connects and upgrades; `response().status` is 101 when that worked.
-  RawWebSocket(std::uint16_t port, std::string_view target, const Headers& headers = {});
+  RawWebSocket(std::uint16_t port, std::string_view target, const Headers& headers = {},
+               std::chrono::seconds deadline = std::chrono::seconds(10));
   const RawResponse& response() const { return response_; }
   bool send_text(std::string_view text) { return send_frame(0x1, text); }
   bool send_frame(std::uint8_t opcode, std::string_view payload, bool is_masked = true, bool is_final = true);

@@ -87,6 +87,7 @@ Result<ChangeMark> Watcher::look_once() {
   grants_seen_ = std::move(seen);
 
   mark_.last = standing.last;
+  mark_.settled = standing.settled;
   mark_.min_client_version = standing.min_client_version;
   epoch_ = standing.epoch;
   has_looked_ = true;

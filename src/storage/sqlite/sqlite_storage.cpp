@@ -76,6 +76,7 @@ class SqliteStorage : public Storage {
     if (!*row) return failure(ErrorCode::corrupt, "the table nizhal_state is empty; restore a backup of the file");
     ChangeMark mark;
     mark.last = version_at(*statement, 0);
+    mark.settled = mark.last;  // one writer
     mark.grants = number(version_at(*statement, 1));
     // Every commit takes one version, ours are counted, and what is left is others'. One of ours may be counted just
     // before or after the version is read: a look too many.
