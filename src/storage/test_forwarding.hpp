@@ -49,9 +49,7 @@ class ForwardingStorage : public Storage {
   Result<std::unique_ptr<Snapshot>> open_snapshot(const std::optional<Position>& settled) override {
     return inner_->open_snapshot(settled);
   }
-  Result<std::unique_ptr<Snapshot>> open_backfill_snapshot(const std::optional<Position>& settled) override {
-    return inner_->open_backfill_snapshot(settled);
-  }
+  // Backfills come through open_snapshot() (the default), so that who overrides that sees them, too.
   Result<std::optional<RecentChanges>> changes_since(const Position& settled, const ChangesQuery& query) override {
     return inner_->changes_since(settled, query);
   }
