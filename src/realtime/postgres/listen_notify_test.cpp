@@ -18,7 +18,6 @@
 #include "postgres/connection.hpp"
 #include "postgres/url.hpp"
 #include "realtime/postgres/instance_watch.hpp"
-#include "tests/postgres_server/pooler.hpp"
 #include "tests/postgres_server/postgres_server.hpp"
 
 namespace nizhal::realtime {
@@ -251,18 +250,6 @@ TEST_F(ListenNotify, WhatStrangersSendIsCountedAndIgnored) {
   b.bus->stop();
   EXPECT_FALSE(b.heard->pairs_.contains({12, "again"})) << "a number is heard once";
   EXPECT_EQ(b.heard->misses_, 2U);
-}
-
-TEST_F(ListenNotify, BehindAPoolerItGoesToTheDatabaseItself) {
-  PostgresServer server({.tcp = true});
-  const std::string url = server.create_database();
-  nizhal::testing::Pooler pooler(server, 2);
-  Instance a(url), b(url);
-  a.join();
-  b.join();
-  pooler.stop();
-  a.tell(7, {"o1"});
-  EXPECT_TRUE(b.heard->wait_for_pair({7, "o1"}));
 }
 
 TEST_F(ListenNotify, AnInstanceThatHearsNoOthersSaysOnceThatThereAreSome) {
