@@ -380,6 +380,13 @@ void Presence::flush() {
     flushed_at_ = clock_.monotonic();
     send_changes();
     send_states();
+  }
+  tell_others();
+}
+
+void Presence::tell_others() {
+  {
+    const std::lock_guard lock(mutex_);
     if (untold_.empty() || std::exchange(is_telling_, true)) return;
   }
   for (;;) {

@@ -69,6 +69,8 @@ class Presence : public StreamFollower, public std::enable_shared_from_this<Pres
   bool wants_flush() const;
   /// Sends what is to be said. After the poker made the streams' buckets fit, else nobody is told anything.
   void flush();
+  /// The part of it that goes to the other instances, which look for themselves.
+  void tell_others();
   /// This instance ends: the others need not wait until its connections time out.
   void begin_shutdown();
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/json.hpp"
+#include "base/test_seed.hpp"
 
 namespace nizhal::server {
 namespace {
@@ -544,6 +545,58 @@ TEST_F(PresenceAcross, WhatCannotBeReadIsIgnored) {
   EXPECT_EQ(a.instance.presence->size(), 1U) << "an instance speaks for its own connections only";
   a.instance.presence->heard({R"({"from":"x","kind":"gone"})"});
   EXPECT_EQ(a.instance.presence->size(), 0U);
+}
+
+TEST_F(PresenceAcross, NoFrameAndNoMessageBreaksItOrGrowsItsMemory) {
+  const std::uint64_t seed = test_seed("presence");
+  SeededRandom dice(seed);
+  const Limits bounds = limits(&Limits::presence_bytes_max, 20'000);
+  Node a(bus, clock, random, bounds);
+  std::vector<Instance::Stream> streams;
+  for (int i = 0; i < 5; ++i) streams.push_back(a.instance.open("u" + std::to_string(i), {"b", "c"}));
+  const auto spoilt = [&](std::string text) {
+    for (std::uint64_t n = dice.below(4); n > 0 && !text.empty(); --n) {
+      const std::size_t at = dice.below(text.size());
+      switch (dice.below(3)) {
+        case 0:
+          text[at] = static_cast<char>(dice.below(256));
+          break;
+        case 1:
+          text.erase(at, dice.below(10));
+          break;
+        default:
+          text.insert(at, text.substr(dice.below(text.size()), dice.below(30)));
+      }
+    }
+    return text;
+  };
+  for (int i = 0; i < 20'000; ++i) {
+    const std::string bucket = dice.below(2) == 0 ? "b" : "c", name = "x" + std::to_string(dice.below(1'000));
+    Instance::Stream& stream = streams[dice.below(streams.size())];
+    switch (dice.below(4)) {
+      case 0:
+        a.instance.say(stream, spoilt(track(bucket, R"({"name":")" + name + "\"}")));
+        break;
+      case 1:
+        a.instance.say(stream, spoilt(dice.below(2) == 0 ? untrack(bucket) : heartbeat(bucket)));
+        break;
+      case 2:
+        a.instance.presence->heard(
+            {spoilt(R"({"from":"other","kind":"changes","joins":[[")" + bucket + R"(",")" + name +
+                    R"(",{"presence_ref":")" + name + R"("}]],"leaves":[[")" + bucket + R"(","x1","x1"]]})")});
+        break;
+      default:
+        clock.advance(milliseconds(dice.below(500)));
+        a.instance.tick();
+        stream.peer->frames.clear();
+    }
+    ASSERT_LE(a.instance.presence->bytes(), 20'000U);
+  }
+  a.instance.presence->heard({R"({"from":"other","kind":"gone"})"});
+  clock.advance(seconds(31));
+  a.instance.tick();
+  EXPECT_EQ(a.instance.presence->size(), 0U);
+  EXPECT_EQ(a.instance.presence->bytes(), 0U);
 }
 
 }  // namespace

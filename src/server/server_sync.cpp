@@ -125,7 +125,8 @@ Presence::Wake wake_presence(Executor& executor, const std::shared_ptr<Poker>& p
     executor.post([poked, told = std::move(told)] {
       const auto streams = poked.lock();
       const auto presence = told.lock();
-      // Else it waits for the tick, which looks first.
+      if (presence) presence->tell_others();
+      // Else the rest waits for the tick, which looks first.
       if (streams && presence && streams->are_buckets_current()) presence->flush();
     });
   };
@@ -402,6 +403,7 @@ void ServerSync::close_stream(StreamId stream) { state_->poker->close(stream); }
 void ServerSync::tick() {
   if (const auto mark = state_->poker->look()) state_->learn(*mark);
   state_->presence->tick();
+  state_->presence->tell_others();
   if (state_->presence->wants_flush() && state_->poker->are_buckets_current()) state_->presence->flush();
 }
 

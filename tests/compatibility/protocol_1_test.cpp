@@ -68,6 +68,65 @@ std::vector<Exchange> conversation() {
   };
 }
 
+/// What comes on one stream, a line each.
+class RecordedPeer : public server::StreamPeer {
+ public:
+  void send(std::string frame) override { frames += frame + "\n"; }
+  void close(int code, std::string_view reason) override { frames += fmt::format("closed {} {}\n", code, reason); }
+  std::string take() { return std::exchange(frames, {}); }
+  std::string frames;
+};
+
+/// On two streams, one of u1 (who is in team t1) and one of u2 (who is not, and then is).
+std::string replay_streams(World& world) {
+  std::string transcript;
+  std::map<std::string, std::pair<server::StreamId, std::shared_ptr<RecordedPeer>>> streams;
+  const auto hear = [&] {
+    world.clock.advance(std::chrono::seconds(1));
+    world.server().tick();
+    for (auto& [user, stream] : streams) transcript += fmt::format("< {}\n{}", user, stream.second->take());
+    transcript += "\n";
+  };
+  for (const std::string user : {"u1", "u2"}) {
+    protocol::HttpRequest request;
+    request.path = "/sync/stream";
+    request.query.emplace("token", world.token({user, "o" + user.substr(1), ""}));
+    auto ticket = world.server().authorize_stream(request);
+    if (!ticket) return ticket.error().body;
+    const auto peer = std::make_shared<RecordedPeer>();
+    streams[user] = {world.server().open_stream(*ticket, peer), peer};
+  }
+  transcript += "# Two streams are opened: the state of each bucket\n> GET /sync/stream as u1 of o1, as u2 of o2\n";
+  hear();
+  const auto say = [&](const std::string& title, const std::string& user, const std::string& frame) {
+    transcript += fmt::format("# {}\n> frame as {}\n{}\n", title, user, frame);
+    world.server().stream_frame(streams[user].first, frame);
+    hear();
+  };
+  const auto push = [&](const std::string& title, const std::string& mutation) {
+    const std::string body = R"({"mutations":[)" + mutation + "]}";
+    const auto answer = world.post("/sync/push", {"u1", "o1", ""}, body);
+    transcript +=
+        fmt::format("# {}\n> POST /sync/push as u1 of o1\n{}\n< {}\n{}\n", title, body, answer.status, answer.body);
+    hear();
+  };
+  say("A ping", "u2", "ping");
+  say("Somebody is there", "u1",
+      R"(presence:track:{"bucket":"team:t1","payload":{"at":"till","presence_ref":"mine"}})");
+  push("A member gains the bucket, with its state",
+       R"({"name":"addTeamMember","args":{"id":"m3","user_id":"u2","team_id":"t1"},"clientMutationId":"s1"})");
+  say("and is there too", "u2", R"(presence:track:{"bucket":"team:t1","payload":{}})");
+  say("Another payload replaces the one before", "u1",
+      R"(presence:track:{"bucket":"team:t1","payload":{"at":"door"}})");
+  say("A heartbeat is not told", "u1", R"(presence:heartbeat:{"bucket":"team:t1"})");
+  say("Nobody is there any more who says so", "u1", R"(presence:untrack:{"bucket":"team:t1"})");
+  push("The member is removed, which the others are told",
+       R"({"name":"removeTeamMember","args":{"user_id":"u2","team_id":"t1"},"clientMutationId":"s2"})");
+  say("In a bucket that is not the actor's nothing happens", "u2",
+      R"(presence:track:{"bucket":"team:t1","payload":{}})");
+  return transcript;
+}
+
 std::string replay() {
   World world(1, notes::domain());
   std::map<std::string, std::string> cursors;
@@ -82,7 +141,7 @@ std::string replay() {
                               exchange.user, exchange.owner, exchange.body, answer.status, answer.body);
     world.clock.advance(std::chrono::seconds(1));
   }
-  return transcript;
+  return transcript + replay_streams(world);
 }
 
 TEST(Protocol1, EveryRecordedExchangeIsAnsweredByteByByte) {
