@@ -61,6 +61,8 @@ struct Words {
   std::string client_mutation_id;
   bool watches = false;
   WatchOptions watch;
+  PresenceWords presence;
+  std::string present_for, presence_timeout = "5s";
 };
 
 using Run = int (*)(const Globals&, Store&, const Words&);
@@ -74,6 +76,19 @@ int run_sync(const Globals& globals, Store& store, const Words& words) {
   const auto timeout = parse_duration(words.timeout);
   if (!timeout) return fail("client sync", kUsage, "--timeout: " + timeout.error().message);
   return client_sync(globals, store, *timeout);
+}
+
+int run_track(const Globals& globals, Store& store, const Words& words) {
+  PresenceWords presence = words.presence;
+  presence.duration = words.present_for;
+  return client_track(globals, store, presence);
+}
+
+int run_presence(const Globals& globals, Store& store, const Words& words) {
+  PresenceWords presence = words.presence;
+  presence.duration = words.presence_timeout;
+  presence.count = words.watch.count;
+  return client_presence(globals, store, presence);
 }
 
 }  // namespace
@@ -98,8 +113,8 @@ void add_client_command(const Commands& commands) {
   client->require_subcommand(1);
   client->fallthrough();
   client->footer(
-      "A new store needs --token, and --server to sync; later both may be left out. Only sync, and\n"
-      "watching with --online, touch the network. An expired token still allows local work.");
+      "A new store needs --token, and --server to sync; later both may be left out. Only sync,\n"
+      "track, presence, and watching with --online, touch the network. An expired token still allows local work.");
 
   const auto add = [&commands, words](CLI::App* parent, const std::string& name, const std::string& help, Run run) {
     CLI::App* command = parent->add_subcommand(name, help);
@@ -151,6 +166,20 @@ void add_client_command(const Commands& commands) {
   add_watch_options(status);
   add(client, "outbox", "List the mutations that wait for the server",
       [](const Globals& globals, Store& store, const Words&) { return client_outbox(globals, store); });
+
+  CLI::App* track =
+      add(client, "track", "Be present in a bucket until SIGINT or SIGTERM, for others to see", run_track);
+  track->add_option("BUCKET", words->presence.bucket, "The bucket's key, as in team:t1")->required();
+  track->add_option("JSON", words->presence.payload, "What to say of this device, one JSON object");
+  track->add_option("--for", words->present_for, "End after that time: 30s, 10m");
+  track->parse_complete_callback([words] { words->watches = true; });
+  CLI::App* presence = add(client, "presence", "Show who is present in a bucket", run_presence);
+  presence->add_option("BUCKET", words->presence.bucket, "The bucket's key, as in team:t1")->required();
+  presence->add_flag("--watch", words->presence.watches, "Go on: one line for each change of it");
+  presence->add_option("--count", words->watch.count, "With --watch, end after that many lines");
+  presence->add_option("--timeout", words->presence_timeout, "How long to wait until somebody is there")
+      ->capture_default_str();
+  presence->parse_complete_callback([words] { words->watches = true; });
 
   CLI::App* undo = add(client, "undo", "Take a mutation back, by the inverse that its mutator declares",
                        [](const Globals& globals, Store& store, const Words& given) {

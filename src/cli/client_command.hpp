@@ -39,6 +39,18 @@ void keep_signals_for_watch();
 int client_watch_status(const Globals& globals, Store& store, const WatchOptions& options);
 /// The rows of a query, then what changes; until SIGINT or SIGTERM.
 int client_watch(const Globals& globals, Store& store, const std::string& sql, const WatchOptions& options);
+
+struct PresenceWords {
+  std::string bucket;
+  std::string payload = "{}";
+  std::string duration = {};  // how long to be present, or to wait until somebody is; empty: until a signal
+  bool watches = false;
+  std::uint64_t count = 0;  // of lines when watching; 0: until a signal
+};
+/// Present in the bucket until a signal, or for the given time. One line whenever it begins or ends to be seen there.
+int client_track(const Globals& globals, Store& store, const PresenceWords& words);
+/// Who is present in the bucket; one line per change when watching.
+int client_presence(const Globals& globals, Store& store, const PresenceWords& words);
 int client_outbox(const Globals& globals, const Store& store);
 int client_dead_letters(const Globals& globals, const Store& store);
 int client_retry(const Globals& globals, Store& store, std::int64_t dead_letter, const std::string* args);

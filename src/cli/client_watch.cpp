@@ -1,9 +1,5 @@
-// The commands of `nizhal client` that go on until a signal: what they follow is told on the store's thread, and the
-// main thread waits for the end.
+// The commands of `nizhal client` that follow the device's data until a signal.
 #include <fmt/format.h>
-#include <pthread.h>
-#include <signal.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <string>
@@ -11,41 +7,11 @@
 #include "cli/client_command.hpp"
 #include "cli/client_status.hpp"
 #include "cli/output.hpp"
+#include "cli/watch_end.hpp"
 
 namespace nizhal::cli {
 
 namespace {
-
-constexpr int kEnough = SIGUSR1;  // from this process to itself: the lines that were asked for are printed
-
-sigset_t end_signals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (const int signal : {SIGINT, SIGTERM, kEnough}) sigaddset(&signals, signal);
-  return signals;
-}
-
-void wait_for_end() {
-  const sigset_t signals = end_signals();
-  int signal = 0;
-  while (sigwait(&signals, &signal) != 0) {
-  }
-}
-
-/// Counts the lines, and ends the watch after the last one that was asked for.
-class Lines {
- public:
-  explicit Lines(std::uint64_t count) : count_(count) {}
-  void print(std::string_view line) {
-    if (count_ > 0 && printed_ >= count_) return;
-    print_line(line);
-    if (++printed_ == count_) ::kill(::getpid(), kEnough);
-  }
-
- private:
-  const std::uint64_t count_;
-  std::uint64_t printed_ = 0;  // on the store's thread only
-};
 
 const char* name_of(Step step) {
   switch (step) {
@@ -110,15 +76,10 @@ void go_online_if_asked(Store& store, const WatchOptions& options) {
 
 }  // namespace
 
-void keep_signals_for_watch() {
-  const sigset_t signals = end_signals();
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-}
-
 int client_watch_status(const Globals& globals, Store& store, const WatchOptions& options) {
   if (options.online && store.status().server.empty())
     return fail("client status", kUsage, "--online: this store knows no server; give --server http://HOST:PORT once");
-  Lines lines(options.count);
+  WatchLines lines(options.count);
   const auto observed = store.on_status([&](const StoreStatus& status) {
     lines.print(globals.json ? to_text(status_as_json(status)) : status_as_line(status));
   });
@@ -133,7 +94,7 @@ int client_watch(const Globals& globals, Store& store, const std::string& sql, c
   // Names the columns, and refuses what is no reading statement before anything is shown.
   const auto shape = store.sql(sql);
   if (!shape) return fail("client watch", shape.error());
-  Lines lines(options.count);
+  WatchLines lines(options.count);
   std::atomic<int> failed{kDone};
   const auto live = store.live_sql(sql,
                                    [&](const Rows<Row>& rows, const Delta<Row>& delta) {
@@ -142,7 +103,7 @@ int client_watch(const Globals& globals, Store& store, const std::string& sql, c
                                    },
                                    {.on_error = [&](const Error& error) {
                                      failed = fail("client watch", error);
-                                     ::kill(::getpid(), kEnough);
+                                     end_watch();
                                    }});
   if (!live) return fail("client watch", live.error());
   go_online_if_asked(store, options);

@@ -17,7 +17,8 @@ ClientSync::State::State(LocalStore& store_in, Clock& clock_in, Random& random_i
       log(std::move(log_in)),
       options(std::move(options_in)),
       backoff(random, tuning.backoff_base),
-      socket(clock_in, random, log) {
+      socket(clock_in, random, log),
+      presence(log) {
   status.connection = options.server.empty() ? StoreStatus::Connection::local_only : StoreStatus::Connection::offline;
   status.server = options.server;
   // A backend's answer to one mutation must not wait for those behind it.
@@ -320,6 +321,7 @@ void ClientSync::State::on(const SocketFrame& event) {
   socket.heard();
   // Several pokes while a pull is under way make one more pull: it may have missed them.
   if (event.text.starts_with("repull:")) pull_wanted = true;
+  if (event.text.starts_with("presence:")) presence.heard(effects, event.text);
 }
 
 void ClientSync::State::on(const TimerFired& event) {
@@ -329,6 +331,9 @@ void ClientSync::State::on(const TimerFired& event) {
       return;
     case TimerId::retry:
       waiting_for_retry = false;
+      return;
+    case TimerId::presence:
+      presence.timer_fired(effects);
       return;
     case TimerId::socket:
       const bool was_open = socket.is_open();
@@ -354,6 +359,7 @@ void ClientSync::State::on(const Stopped&) {
 Effects ClientSync::State::handle(const Event& event) {
   if (stopped) return {};
   std::visit([this](const auto& happened) { on(happened); }, event);
+  presence.socket_is(effects, socket.is_open());
   advance();
   if (begin_next_sync()) advance();
   return std::exchange(effects, {});
@@ -365,6 +371,8 @@ ClientSync::ClientSync(LocalStore& store, Clock& clock, Random& random, Log log,
 ClientSync::~ClientSync() = default;
 
 Effects ClientSync::handle(const Event& event) { return state_->handle(event); }
+
+std::vector<Presence> ClientSync::presence(std::string_view bucket) const { return state_->presence.there(bucket); }
 
 StoreStatus ClientSync::status() const {
   StoreStatus status;

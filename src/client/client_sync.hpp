@@ -24,7 +24,7 @@ namespace nizhal::client {
 class LocalStore;
 
 using RequestId = std::uint64_t;
-enum class TimerId { pull, retry, socket };
+enum class TimerId { pull, retry, socket, presence };
 
 // Events
 /// Online from now on, unless WentOffline came before. A machine that never hears it touches the network only for a
@@ -64,6 +64,13 @@ struct SocketFrame {
 struct TimerFired {
   TimerId timer = TimerId::pull;
 };
+/// This user is to be seen in the bucket, with a JSON object beside the name; no more.
+struct Tracked {
+  std::string bucket, payload;
+};
+struct Untracked {
+  std::string bucket;
+};
 /// Some times a second while the store is open (kTick): time to see what other handles of the file did (S8).
 struct Ticked {};
 /// Nobody waits for the SyncRequested any more. One that another handle was asked to do ends; one that is under way
@@ -72,7 +79,7 @@ struct SyncAbandoned {};
 struct Stopped {};
 using Event = std::variant<Started, Mutated, CoverageChanged, Awaited, StorageChanged, SyncRequested, WentOnline,
                            WentOffline, Answered, Failed, TokenFetched, SocketOpened, SocketClosed, SocketFrame,
-                           TimerFired, Ticked, SyncAbandoned, Stopped>;
+                           TimerFired, Tracked, Untracked, Ticked, SyncAbandoned, Stopped>;
 
 // Effects
 struct SendRequest {  // POST path with headers and body; answered by Answered or Failed
@@ -100,6 +107,10 @@ struct CancelTimer {
 };
 /// The status changed, or rows did.
 struct Notify {};
+/// Others are there than before (ClientSync::presence).
+struct PresenceChanged {
+  std::string bucket;
+};
 /// A SyncRequested has come to its end: nothing is left to send and a pull is complete, or it failed: unreachable,
 /// unauthorized, upgrade_required, busy (several times in a row), usage (no server), closed, or the file's own errors.
 /// A refused mutation is no failure.
@@ -107,7 +118,7 @@ struct SyncFinished {
   Result<SyncReport> report;
 };
 using Effect = std::variant<SendRequest, FetchToken, OpenSocket, CloseSocket, SendFrame, SetTimer, CancelTimer, Notify,
-                            SyncFinished>;
+                            PresenceChanged, SyncFinished>;
 using Effects = std::vector<Effect>;
 
 struct SyncOptions {
@@ -126,6 +137,8 @@ class ClientSync {
   Effects handle(const Event& event);
   /// Thread-safe snapshot.
   StoreStatus status() const;
+  /// Who is in the bucket, by user and connection. Thread-safe.
+  std::vector<Presence> presence(std::string_view bucket) const;
 
  private:
   struct State;

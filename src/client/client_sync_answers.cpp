@@ -155,6 +155,7 @@ void ClientSync::State::pull_answered(const InFlight& request, const protocol::H
   if (!applied) return storage_failed("pull", applied.error());
   went_well();
   sync_report.pulled_rows += applied->rows;
+  presence.pulled(effects, *page);
   if (applied->outcome_wanted || applied->identity_changed) push_wanted = true;
   set_status([&](StoreStatus& now) {
     now.progress_rows.reset();

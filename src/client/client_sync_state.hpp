@@ -14,6 +14,7 @@
 #include "client/client_sync.hpp"
 #include "client/local_store.hpp"
 #include "client/poke_socket.hpp"
+#include "client/presence_board.hpp"
 #include "client/tuning.hpp"
 #include "protocol/pull.hpp"
 #include "protocol/push.hpp"
@@ -81,6 +82,7 @@ struct ClientSync::State {
   bool token_refused = false;  // the server said 401 to a token that was just fetched
 
   PokeSocket socket;
+  PresenceBoard presence;
 
   mutable std::mutex status_mutex;
   StoreStatus status;
@@ -179,6 +181,8 @@ struct ClientSync::State {
   void on(const SocketClosed& event);
   void on(const SocketFrame& event);
   void on(const TimerFired& event);
+  void on(const Tracked& event) { presence.track(effects, event.bucket, event.payload); }
+  void on(const Untracked& event) { presence.untrack(effects, event.bucket); }
   void on(const Ticked&);
   void on(const SyncAbandoned&);
   void on(const Stopped&);

@@ -25,8 +25,9 @@ struct Tuning {
   std::int64_t poked_interval_factor = 10;               // pulls by the clock are this much rarer with an open socket
   unsigned backoff_doublings_max = 16;                   // keeps the shift defined; the cap is reached long before
   unsigned busy_retries_of_sync = 5;                     // a "sync now" bears this many 503s in a row before it fails
-  unsigned renumberings_max = 4;              // in a row without an outcome; more means that both sides disagree
-  std::int64_t interval_jitter_percent = 10;  // of the pull interval: devices started together drift apart
+  unsigned renumberings_max = 4;  // in a row without an outcome; more means that both sides disagree
+  std::chrono::milliseconds presence_interval{15'000};  // the server forgets whoever it has not heard of for 30 s
+  std::int64_t interval_jitter_percent = 10;            // of the pull interval: devices started together drift apart
 };
 
 /// How often a handle looks whether others wrote to its file: one PRAGMA, some microseconds. What another process
@@ -51,6 +52,10 @@ inline constexpr std::int64_t kInversesMax = 1'000;
 /// Mutations of which it is still known what became of them after they left the outbox, for tickets of an earlier run:
 /// more than a device sends in one go after days offline.
 inline constexpr std::int64_t kSettledMax = 10'000;
+/// What a user may say of itself with Store::track, bytes of JSON; servers take as much.
+inline constexpr std::size_t kPresencePayloadBytesMax = 4 * 1024;
+/// Who is there in all buckets together, bytes: some ten thousand people. More are not shown.
+inline constexpr std::size_t kPresenceBytesMax = 8 << 20;
 /// Fixed part of an encoded mutation (names of its members, ids, stamp), for bounding a batch by bytes.
 inline constexpr std::size_t kMutationOverheadBytes = 400;
 

@@ -27,6 +27,7 @@ class CoreMachine : public SyncMachine {
       : sync_(store, system_clock(), system_random(), std::move(log), std::move(options)) {}
   client::Effects handle(const client::Event& event) override { return sync_.handle(event); }
   StoreStatus status() const override { return sync_.status(); }
+  std::vector<Presence> presence(std::string_view bucket) const override { return sync_.presence(bucket); }
 
  private:
   client::ClientSync sync_;

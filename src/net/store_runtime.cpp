@@ -58,13 +58,14 @@ struct StoreRuntime::Loop {
   std::unique_ptr<TargetTransport> target;
   std::unique_ptr<HttpClient> http;
   std::unique_ptr<WebSocketClient> socket;
-  std::array<std::unique_ptr<asio::steady_timer>, 3> timers;
+  std::array<std::unique_ptr<asio::steady_timer>, 4> timers;
   asio::steady_timer tick_timer{io};
   std::deque<Event> events;
   bool is_dispatching = false;
   Callbacks<const StoreStatus&> status_callbacks;
-  Waiters waiting;        // for the sync that is under way
-  Waiters waiting_later;  // for one that begins after it
+  Callbacks<const std::string&> presence_callbacks;  // of the bucket that changed
+  Waiters waiting;                                   // for the sync that is under way
+  Waiters waiting_later;                             // for one that begins after it
   bool online;
   std::atomic<bool> mutated_posted{false};
   std::atomic<bool> status_posted{false};
@@ -165,17 +166,22 @@ struct StoreRuntime::Loop {
     const auto callbacks = status_callbacks.all();
     if (callbacks.empty()) return;
     const StoreStatus status = machine.status();
-    for (const auto& callback : callbacks) tell(*callback, status);
+    for (const auto& callback : callbacks) tell("status", *callback, status);
   }
 
-  void tell(Callback<const StoreStatus&>& callback, const StoreStatus& status) {
+  template <class News>
+  void tell(std::string_view what, Callback<const News&>& callback, const News& news) {
     try {
-      callback(status);
+      callback(news);
     } catch (const std::exception& error) {
-      options.log.error("sync", fmt::format("the status callback threw: {}", error.what()));
+      options.log.error("sync", fmt::format("the {} callback threw: {}", what, error.what()));
     } catch (...) {
-      options.log.error("sync", "the status callback threw something that is no std::exception");
+      options.log.error("sync", fmt::format("the {} callback threw something that is no std::exception", what));
     }
+  }
+
+  void carry_out(const client::PresenceChanged& changed) {
+    for (const auto& callback : presence_callbacks.all()) tell("presence", *callback, changed.bucket);
   }
 
   void carry_out(client::SyncFinished& finished) {
@@ -277,7 +283,35 @@ Subscription StoreRuntime::on_status(std::function<void(const StoreStatus&)> cal
         *last = status;
         callback(status);
       });
-  asio::post(loop_->io, [loop = loop_.get(), entry = entry] { loop->tell(*entry, loop->machine.status()); });
+  asio::post(loop_->io, [loop = loop_.get(), entry = entry] { loop->tell("status", *entry, loop->machine.status()); });
+  return std::move(subscription);
+}
+
+bool StoreRuntime::has_server() const { return loop_->options.net.has_value() && !loop_->target; }
+
+void StoreRuntime::track(std::string bucket, std::string payload) {
+  asio::post(loop_->io, [loop = loop_.get(), event = client::Tracked{std::move(bucket), std::move(payload)}] {
+    loop->dispatch(event);
+  });
+}
+
+void StoreRuntime::untrack(std::string bucket) {
+  asio::post(loop_->io, [loop = loop_.get(), event = client::Untracked{std::move(bucket)}] { loop->dispatch(event); });
+}
+
+Subscription StoreRuntime::on_presence(std::string bucket, std::function<void(const std::vector<Presence>&)> callback) {
+  auto [entry, subscription] = loop_->presence_callbacks.add(
+      [loop = loop_.get(), bucket, callback = std::move(callback),
+       last = std::make_shared<std::optional<std::vector<Presence>>>()](const std::string& changed) {
+        if (changed != bucket) return;
+        auto now = loop->machine.presence(bucket);
+        if (*last == now) return;
+        *last = now;
+        callback(now);
+      });
+  asio::post(loop_->io, [loop = loop_.get(), entry = entry, bucket = std::move(bucket)] {
+    loop->tell("presence", *entry, bucket);
+  });
   return std::move(subscription);
 }
 

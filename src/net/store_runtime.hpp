@@ -11,6 +11,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <nizhal/result.hpp>
 #include <nizhal/store.hpp>
@@ -28,6 +30,7 @@ class SyncMachine {
   virtual ~SyncMachine() = default;
   virtual client::Effects handle(const client::Event& event) = 0;
   virtual StoreStatus status() const = 0;
+  virtual std::vector<Presence> presence(std::string_view) const { return {}; }  // any thread
 };
 
 struct StoreRuntimeOptions {
@@ -56,6 +59,12 @@ class StoreRuntime {
   void status_changed();
   void set_online(bool online);
   [[nodiscard]] Subscription on_status(std::function<void(const StoreStatus&)> callback);
+  /// There is one to be present at: not for a store that is local only or syncs with a target.
+  bool has_server() const;
+  void track(std::string bucket, std::string payload);
+  void untrack(std::string bucket);
+  [[nodiscard]] Subscription on_presence(std::string bucket,
+                                         std::function<void(const std::vector<Presence>&)> callback);
   /// Runs on the store's thread, unless the store ends before.
   void post(std::function<void()> work);
   /// The thread of the callbacks, or that of the target's calls: syncing goes on only when these return.

@@ -104,6 +104,7 @@ void Device::handle(const client::Event& event) {
     }
     void operator()(const client::CancelTimer& effect) const { device.timers_.erase(effect.timer); }
     void operator()(const client::Notify&) const {}
+    void operator()(const client::PresenceChanged&) const {}
     void operator()(const client::SyncFinished&) const { ++device.syncs_finished_; }
   };
   for (const client::Effect& effect : sync_->handle(event)) std::visit(Visitor{*this}, effect);
