@@ -3,6 +3,7 @@
 # that are missing. Asks for nothing; needs root or sudo only when something is missing. The tests start PostgreSQL and
 # its pooler themselves: installing them creates no cluster and starts no service.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 preset=${1:-release}
 packages=(g++ cmake ninja-build pkg-config libboost1.81-dev libboost-json1.81-dev libssl-dev libsqlite3-dev libpq-dev
   libexpected-dev libfmt-dev libspdlog-dev libcli11-dev libtomlplusplus-dev libgtest-dev
@@ -16,7 +17,16 @@ missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
 done
-[ ${#missing[@]} -eq 0 ] && exit 0
+# The interop test of src/crdt runs yjs; nodejs from elsewhere may bring npm along.
+if [ "$preset" != tools ]; then
+  command -v node >/dev/null || missing+=(nodejs)
+  command -v npm >/dev/null || missing+=(npm)
+fi
+install_yjs() { [ "$preset" = tools ] || tests/interop/install.sh; }
+if [ ${#missing[@]} -eq 0 ]; then
+  install_yjs
+  exit 0
+fi
 
 as_root=(env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1)
 if [ "$(id -u)" -ne 0 ]; then
@@ -46,3 +56,4 @@ echo "installing: ${missing[*]}"
 if is_missing pgbouncer; then  # nor at the next boot
   "${as_root[@]}" update-rc.d pgbouncer disable >/dev/null 2>&1 || echo "pgbouncer's service could not be disabled" >&2
 fi
+install_yjs

@@ -122,20 +122,35 @@ Any read_any(Reader& in, std::size_t depth) {
     return any;
   }
   switch (in.byte()) {
-    case kUndefined: break;
-    case kNull: any.value = nullptr; break;
-    case kTrue: any.value = true; break;
-    case kFalse: any.value = false; break;
+    case kUndefined:
+      break;
+    case kNull:
+      any.value = nullptr;
+      break;
+    case kTrue:
+      any.value = true;
+      break;
+    case kFalse:
+      any.value = false;
+      break;
     case kInteger: {
       bool negative = false;
       const auto magnitude = static_cast<double>(in.var_int(negative));
       any.value = negative ? -magnitude : magnitude;
       break;
     }
-    case kFloat: any.value = double{std::bit_cast<float>(static_cast<std::uint32_t>(read_big_endian(in, 4)))}; break;
-    case kDouble: any.value = std::bit_cast<double>(read_big_endian(in, 8)); break;
-    case kBigInteger: any.value = static_cast<std::int64_t>(read_big_endian(in, 8)); break;
-    case kString: any.value = std::string(in.var_string()); break;
+    case kFloat:
+      any.value = double{std::bit_cast<float>(static_cast<std::uint32_t>(read_big_endian(in, 4)))};
+      break;
+    case kDouble:
+      any.value = std::bit_cast<double>(read_big_endian(in, 8));
+      break;
+    case kBigInteger:
+      any.value = static_cast<std::int64_t>(read_big_endian(in, 8));
+      break;
+    case kString:
+      any.value = std::string(in.var_string());
+      break;
     case kBytes: {
       const std::string_view bytes = in.var_bytes();
       any.value = Bytes(bytes.begin(), bytes.end());
@@ -158,7 +173,8 @@ Any read_any(Reader& in, std::size_t depth) {
       any.value = std::move(object);
       break;
     }
-    default: in.fail();
+    default:
+      in.fail();
   }
   return any;
 }
@@ -172,17 +188,26 @@ void skip_any(Reader& in, std::size_t depth) {
     case kUndefined:
     case kNull:
     case kTrue:
-    case kFalse: break;
+    case kFalse:
+      break;
     case kInteger: {
       bool negative = false;
       in.var_int(negative);
       break;
     }
-    case kFloat: in.bytes(4); break;
+    case kFloat:
+      in.bytes(4);
+      break;
     case kDouble:
-    case kBigInteger: in.bytes(8); break;
-    case kString: in.var_string(); break;
-    case kBytes: in.var_bytes(); break;
+    case kBigInteger:
+      in.bytes(8);
+      break;
+    case kString:
+      in.var_string();
+      break;
+    case kBytes:
+      in.var_bytes();
+      break;
     case kList: {
       const std::uint64_t count = in.var_uint();
       for (std::uint64_t i = 0; i < count && !in.failed(); ++i) skip_any(in, depth + 1);
@@ -196,7 +221,8 @@ void skip_any(Reader& in, std::size_t depth) {
       }
       break;
     }
-    default: in.fail();
+    default:
+      in.fail();
   }
 }
 

@@ -1,5 +1,5 @@
-// Values as Yjs keeps them in maps and arrays: JSON's, and undefined, big integers and bytes besides. In the format they
-// are a byte for the kind and the value behind it; this is lib0's encoding "any".
+// Values as Yjs keeps them in maps and arrays: JSON's, and undefined, big integers and bytes besides. In the format
+// they are a byte for the kind and the value behind it; this is lib0's encoding "any".
 #pragma once
 
 #include <cstddef>

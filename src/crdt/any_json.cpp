@@ -1,5 +1,5 @@
-// JSON in and out of values. Reading is our own and not the JSON library's because JavaScript takes more: numbers of any
-// size and escaped halves of surrogate pairs, which an editor may have stored.
+// JSON in and out of values. Reading is our own and not the JSON library's because JavaScript takes more: numbers of
+// any size and escaped halves of surrogate pairs, which an editor may have stored.
 #include <charconv>
 #include <cmath>
 
@@ -39,18 +39,24 @@ class JsonReader {
     space();
     if (at_ >= text_.size() || depth > kAnyDepthMax) return false;
     switch (text_[at_]) {
-      case 'n': return word("null", out, nullptr);
-      case 't': return word("true", out, true);
-      case 'f': return word("false", out, false);
+      case 'n':
+        return word("null", out, nullptr);
+      case 't':
+        return word("true", out, true);
+      case 'f':
+        return word("false", out, false);
       case '"': {
         std::string text;
         if (!string(out ? &text : nullptr)) return false;
         if (out) out->value = std::move(text);
         return true;
       }
-      case '[': return list(out, depth);
-      case '{': return object(out, depth);
-      default: return number(out);
+      case '[':
+        return list(out, depth);
+      case '{':
+        return object(out, depth);
+      default:
+        return number(out);
     }
   }
   bool list(Any* out, std::size_t depth) {

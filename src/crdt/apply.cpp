@@ -181,8 +181,8 @@ class Applier {
 
   Core& core_;
   const Update& update_;
-  std::vector<Section> sections_;  // by client
-  std::size_t remaining_ = 0;  // sections that may still have blocks
+  std::vector<Section> sections_;     // by client
+  std::size_t remaining_ = 0;         // sections that may still have blocks
   std::vector<std::size_t> waiting_;  // blocks, each for the one behind it
   Clocks missing_;
 };

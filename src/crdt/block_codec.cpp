@@ -25,7 +25,9 @@ void read_json(Reader& in) {
 void read_content(Reader& in, Block& block) {
   block.length = 1;
   switch (block.kind) {
-    case ContentKind::deleted: block.length = in.var_uint(); return;
+    case ContentKind::deleted:
+      block.length = in.var_uint();
+      return;
     case ContentKind::json:
     case ContentKind::any: {
       block.length = in.var_uint();
@@ -40,8 +42,12 @@ void read_content(Reader& in, Block& block) {
       block.content = rest_since(in, begin);
       return;
     }
-    case ContentKind::binary: block.content = in.var_bytes(); return;
-    case ContentKind::string: block.content = in.var_string(block.length); return;
+    case ContentKind::binary:
+      block.content = in.var_bytes();
+      return;
+    case ContentKind::string:
+      block.content = in.var_string(block.length);
+      return;
     case ContentKind::embed:
       block.content = in.var_string();
       if (!is_json_value(block.content)) in.fail();
@@ -68,7 +74,8 @@ void read_content(Reader& in, Block& block) {
       block.content = rest_since(in, begin);
       return;
     }
-    default: in.fail();
+    default:
+      in.fail();
   }
 }
 
@@ -173,7 +180,9 @@ void write_block(Writer& out, const Block& block, std::uint64_t offset) {
     if (block.has_parent_sub) out.var_string(block.parent_sub);
   }
   switch (block.kind) {
-    case ContentKind::deleted: out.var_uint(block.length - offset); break;
+    case ContentKind::deleted:
+      out.var_uint(block.length - offset);
+      break;
     case ContentKind::json:
     case ContentKind::any:
       out.var_uint(block.length - offset);
@@ -186,8 +195,11 @@ void write_block(Writer& out, const Block& block, std::uint64_t offset) {
         write_utf16_suffix(out, block.content, offset);
       break;
     case ContentKind::binary:
-    case ContentKind::embed: out.var_string(block.content); break;
-    default: out.raw(block.content);
+    case ContentKind::embed:
+      out.var_string(block.content);
+      break;
+    default:
+      out.raw(block.content);
   }
 }
 

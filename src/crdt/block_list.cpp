@@ -8,10 +8,9 @@ BlockList::Position BlockList::find(std::uint64_t clock) const {
   const auto by_clock = [](std::uint64_t wanted, const Entry& entry) { return wanted < entry.clock; };
   std::size_t chunk = chunks_.size() - 1;
   if (clock < chunks_[chunk].front().clock) {
-    const auto after =
-        std::upper_bound(chunks_.begin(), chunks_.end(), clock, [](std::uint64_t wanted, const std::vector<Entry>& one) {
-          return wanted < one.front().clock;
-        });
+    const auto after = std::upper_bound(
+        chunks_.begin(), chunks_.end(), clock,
+        [](std::uint64_t wanted, const std::vector<Entry>& one) { return wanted < one.front().clock; });
     chunk = static_cast<std::size_t>(after - chunks_.begin()) - 1;
   }
   const std::vector<Entry>& entries = chunks_[chunk];

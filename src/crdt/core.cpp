@@ -64,8 +64,7 @@ Item* Core::split(BlockList& list, BlockList::Position position, std::uint64_t o
   right->kind = left->kind;
   right->deleted = left->deleted;
   right->keep = left->keep;
-  if (left->is_redone())
-    right->more().redone = {left->extra->redone.client, left->extra->redone.clock + offset};
+  if (left->is_redone()) right->more().redone = {left->extra->redone.client, left->extra->redone.clock + offset};
   if (left->kind == ContentKind::string) {
     std::string& text = left->content;
     if (text.size() == left->length) {  // ASCII

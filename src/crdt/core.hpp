@@ -1,5 +1,5 @@
-// The inside of a document: blocks, types, what is pending, and transactions. Text, map, undo and the codecs work on it.
-// Not for users of the module; those have document.hpp.
+// The inside of a document: blocks, types, what is pending, and transactions. Text, map, undo and the codecs work on
+// it. Not for users of the module; those have document.hpp.
 //
 // The algorithm is YATA (Nicolaescu, Jahns, Derntl, Klamma: "Near Real-Time Peer-to-Peer Shared Editing on Extensible
 // Data Types", 2016) in the variant of the Yjs format. The facts that must not break: integrating the same blocks gives
@@ -70,8 +70,7 @@ struct Core {
   Item* clean_end(Id id);
   /// The blocks of the set that the document has, split at the set's edges.
   void visit_deleted(const IdSet& set, const std::function<void(Item*)>& visit);
-  void visit_range(BlockList& list, std::uint64_t clock, std::uint64_t length,
-                   const std::function<void(Item*)>& visit);
+  void visit_range(BlockList& list, std::uint64_t clock, std::uint64_t length, const std::function<void(Item*)>& visit);
   Id next_id() { return {client_id, store.end_clock(client_id)}; }
 
   // integrate.cpp
@@ -116,7 +115,7 @@ struct Core {
   std::optional<PendingBlocks> pending_blocks;
   IdSet pending_deletes;
 
-  Transaction* current = nullptr;  // changes go into it
+  Transaction* current = nullptr;                   // changes go into it
   std::vector<std::unique_ptr<Transaction>> queue;  // begun and not yet cleaned up
   std::vector<std::unique_ptr<Transaction>> spare;
   bool is_cleaning = false;

@@ -14,20 +14,18 @@ Document::~Document() = default;
 
 std::uint64_t Document::client_id() const { return core_->client_id; }
 
-namespace {
-std::shared_ptr<TypeNode> open_root(Core& core, std::string_view name, TypeKind kind) {
-  TypeNode* node = core.root(name);
+std::shared_ptr<TypeNode> Document::open(std::string_view name, TypeKind kind) {
+  TypeNode* node = core_->root(name);
   if (node->kind == TypeKind::untyped) {
     node->kind = kind;
     // Yjs makes a new object here that has not seen the formats, and so leaves them alone until one more comes.
     node->has_formatting = false;
   }
-  return core.roots[node->root_name];
+  return core_->roots[node->root_name];
 }
-}  // namespace
 
-Text Document::text(std::string_view name) { return Text(*core_, open_root(*core_, name, TypeKind::text)); }
-Map Document::map(std::string_view name) { return Map(*core_, open_root(*core_, name, TypeKind::map)); }
+Text Document::text(std::string_view name) { return Text(*core_, open(name, TypeKind::text)); }
+Map Document::map(std::string_view name) { return Map(*core_, open(name, TypeKind::map)); }
 
 Result<void> Document::apply_update(std::span<const std::uint8_t> update, const Origin& origin) {
   Result<void> applied;

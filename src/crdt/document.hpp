@@ -1,12 +1,13 @@
 // A document that many edit at once, also while apart: blocks of text and values that merge the same way everywhere,
-// speaking the Yjs update format (version 1). Values in memory; it starts no threads, reads no clock and draws no numbers.
+// speaking the Yjs update format (version 1). Values in memory; it starts no threads, reads no clock and draws no
+// numbers.
 //
 // Positions and lengths in a text are UTF-16 code units, as in Yjs and every editor built on it; texts go in and out as
-// UTF-8 (`utf16_length` and `utf16_from_byte` convert). A cut between the halves of a surrogate pair leaves U+FFFD on both
-// sides, as in Yjs.
+// UTF-8 (`utf16_length` and `utf16_from_byte` convert). An edit between the halves of a
+// surrogate pair is refused; one of Yjs leaves U+FFFD on both sides, here as there.
 //
-// The fact that must not break: a client id is used by one writer at a time, and never again with clocks that others may
-// have seen. Give every document that edits an id of its own; 0 for one that only merges.
+// The fact that must not break: a client id is used by one writer at a time, and never again with clocks that others
+// may have seen. Give every document that edits an id of its own; 0 for one that only merges.
 //
 // Not thread-safe. Handles (Text, Map) are cheap to copy and must not outlive the document.
 #pragma once
@@ -24,6 +25,7 @@
 #include "crdt/map.hpp"
 #include "crdt/origin.hpp"
 #include "crdt/text.hpp"
+#include "crdt/type_node.hpp"
 
 namespace nizhal::crdt {
 
@@ -47,6 +49,8 @@ class Document {
   /// shows in both.
   Text text(std::string_view name);
   Map map(std::string_view name);
+  /// The root as any type of Yjs, to read it with `to_json`.
+  std::shared_ptr<TypeNode> open(std::string_view name, TypeKind kind);
 
   /// Applies as much as its causes are there for; the rest waits for later updates and is part of the state meanwhile.
   /// bad_request: it is no update; nothing was changed.

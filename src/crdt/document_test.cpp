@@ -40,14 +40,17 @@ TEST(Document, TypingMakesOneBlock) {
   Document document(7);
   Text text = document.text("t");
   for (const char c : std::string("typing")) ASSERT_TRUE(text.insert(text.length(), std::string_view(&c, 1)));
-  EXPECT_EQ(to_hex(document.encode_state_as_update()), "0101070004010174" "06747970696e6700");
+  EXPECT_EQ(to_hex(document.encode_state_as_update()),
+            "0101070004010174"
+            "06747970696e6700");
 }
 
 TEST(Document, ConcurrentInsertionsConvergeInEveryOrder) {
   Document base(1);
   ASSERT_TRUE(base.text("t").insert(0, "ab"));
   const Bytes start = base.encode_state_as_update();
-  std::vector<Bytes> updates{start, insert_of(2, start, 1, "xyz"), insert_of(3, start, 1, "123"), insert_of(4, start, 2, "!")};
+  std::vector<Bytes> updates{start, insert_of(2, start, 1, "xyz"), insert_of(3, start, 1, "123"),
+                             insert_of(4, start, 2, "!")};
   updates.push_back(insert_of(5, *merge_updates(updates), 3, "mid"));
   std::vector<int> order{0, 1, 2, 3, 4};
   std::string expected;
@@ -127,7 +130,10 @@ TEST(Document, PositionsAreUtf16CodeUnits) {
   EXPECT_EQ(utf16_from_byte("aé😀b", 7), 4u);
   ASSERT_TRUE(text.insert(4, "-"));
   EXPECT_EQ(text.to_string(), "aé😀-b");
-  ASSERT_TRUE(text.insert(3, "|"));  // between the halves of a pair
+  EXPECT_FALSE(text.insert(3, "|"));  // between the halves of a pair
+  EXPECT_FALSE(text.remove(1, 2));
+  // "|" with origin (1, 2) and right origin (1, 3), as Yjs lets it be made.
+  ASSERT_TRUE(document.apply_update(Bytes{1, 1, 2, 0, 0xC4, 1, 2, 1, 3, 1, '|', 0}));
   EXPECT_EQ(text.to_string(), "aé\uFFFD|\uFFFD-b");
   EXPECT_FALSE(text.insert(99, "x"));
   EXPECT_FALSE(text.remove(3, 99));
@@ -181,11 +187,12 @@ TEST(Document, ObserversGetDeltas) {
   ASSERT_TRUE(text.format(0, 1, {{"b", "1"}}));
   ASSERT_EQ(updates.size(), 3u);
   for (const Bytes& update : updates) ASSERT_TRUE(other.apply_update(update, "remote"));
-  EXPECT_EQ(seen,
-            R"([{"insert":"hello there"}][{"retain":1},{"delete":3}][{"retain":1,"attributes":{"b":1}}])");
+  EXPECT_EQ(seen, R"([{"insert":"hello there"}][{"retain":1},{"delete":3}][{"retain":1,"attributes":{"b":1}}])");
   other.text("t").stop_observing(number);
   ASSERT_TRUE(other.text("t").insert(0, "x"));
-  EXPECT_EQ(seen.size(), std::string(R"([{"insert":"hello there"}][{"retain":1},{"delete":3}][{"retain":1,"attributes":{"b":1}}])").size());
+  EXPECT_EQ(seen.size(),
+            std::string(R"([{"insert":"hello there"}][{"retain":1},{"delete":3}][{"retain":1,"attributes":{"b":1}}])")
+                .size());
 }
 
 TEST(Document, DeletedContentBecomesGarbage) {
@@ -194,7 +201,10 @@ TEST(Document, DeletedContentBecomesGarbage) {
   ASSERT_TRUE(text.insert(0, "secret text"));
   ASSERT_TRUE(text.remove(0, 11));
   const Bytes state = document.encode_state_as_update();
-  EXPECT_EQ(to_hex(state), "0101010001010174" "0b" "010101000b");
+  EXPECT_EQ(to_hex(state),
+            "0101010001010174"
+            "0b"
+            "010101000b");
   Map map = document.map("m");
   auto nested = map.set_text("body");
   ASSERT_TRUE(nested && nested->insert(0, "inner"));

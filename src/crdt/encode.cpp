@@ -11,7 +11,8 @@ using ClientClock = std::pair<std::uint64_t, std::uint64_t>;
 
 // Highest client first: Yjs found that conflicts then resolve with fewer comparisons.
 void sort_clients(std::vector<ClientClock>& clients) {
-  std::sort(clients.begin(), clients.end(), [](const ClientClock& a, const ClientClock& b) { return a.first > b.first; });
+  std::sort(clients.begin(), clients.end(),
+            [](const ClientClock& a, const ClientClock& b) { return a.first > b.first; });
 }
 
 void write_clients(Writer& out, const Core& core, Store& store, std::vector<ClientClock>& clients) {

@@ -152,7 +152,8 @@ Delta TextEvent::delta() const {
           out.retain(1);
         }
         break;
-      default: break;
+      default:
+        break;
     }
   }
   return out.take();

@@ -48,8 +48,7 @@ struct MapEvent {
     std::string key;
     Action action = Action::added;
   };
-  MapEvent(Core& its_core, const Transaction& its_transaction, const TypeNode& its_type,
-            const ChangedType& its_changed)
+  MapEvent(Core& its_core, const Transaction& its_transaction, const TypeNode& its_type, const ChangedType& its_changed)
       : core(its_core), transaction(its_transaction), type(its_type), changed(its_changed) {}
   std::vector<KeyChange> keys() const;
   const Origin& origin() const;

@@ -114,13 +114,15 @@ void Core::integrate(Item* item) {
   } else if (item->kind == ContentKind::format) {
     parent.has_formatting = true;
     parent.ever_formatted = true;
+  } else if (item->kind == ContentKind::string && item->content.size() != item->length) {
+    parent.has_wide_text = true;
   }
   mark_changed(parent, item->parent_sub);
   if ((parent.item && parent.item->deleted) || (item->parent_sub && item->right)) delete_item(item);
 }
 
-// With a type, all that is in it is deleted. Types may be nested as deep as an update's author likes, so what is still to
-// be done is kept here and not on the call stack.
+// With a type, all that is in it is deleted. Types may be nested as deep as an update's author likes, so what is still
+// to be done is kept here and not on the call stack.
 void Core::delete_item(Item* item) {
   struct Level {
     TypeNode* type;

@@ -60,10 +60,14 @@ std::optional<Any> Map::get(std::string_view key) const {
       for (std::uint64_t i = 0; i < item->length; ++i) json = in.var_bytes();
       return any_from_json(json).value_or(Any{});
     }
-    case ContentKind::embed: return any_from_json(item->content).value_or(Any{});
-    case ContentKind::binary: return Any(Bytes(item->content.begin(), item->content.end()));
-    case ContentKind::string: return Any(item->content);
-    default: return Any{};
+    case ContentKind::embed:
+      return any_from_json(item->content).value_or(Any{});
+    case ContentKind::binary:
+      return Any(Bytes(item->content.begin(), item->content.end()));
+    case ContentKind::string:
+      return Any(item->content);
+    default:
+      return Any{};
   }
 }
 
@@ -92,8 +96,8 @@ Result<void> Map::set(std::string_view key, const Any& value) {
   const Bytes content = out.take();
   core_->transact({}, true, [&] {
     const std::string* name = core_->intern(key);
-    Item* item = core_->new_item(*node_, newest_of(*node_, name), nullptr, name,
-                                 bytes ? ContentKind::binary : ContentKind::any);
+    Item* item =
+        core_->new_item(*node_, newest_of(*node_, name), nullptr, name, bytes ? ContentKind::binary : ContentKind::any);
     item->content.assign(content.begin(), content.end());
     core_->integrate(item);
   });

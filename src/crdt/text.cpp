@@ -1,5 +1,5 @@
-// Editing a text. Which formats an edit adds or deletes follows Yjs, so that editors see the same attributes whoever made
-// the change.
+// Editing a text. Which formats an edit adds or deletes follows Yjs, so that editors see the same attributes whoever
+// made the change.
 #include "crdt/text.hpp"
 
 #include <fmt/format.h>
@@ -21,11 +21,15 @@ const SharedJson* find(const Wanted& wanted, const std::string* key) {
   return nullptr;
 }
 
+PositionIndex& index_of(TypeNode& type) {
+  if (!type.index) type.index = std::make_unique<PositionIndex>(type.start);
+  return *type.index;
+}
+
 class TextEdit {
  public:
   TextEdit(Core& core, TypeNode& type, std::uint64_t index) : core_(core), type_(type) {
-    if (!type.index) type.index = std::make_unique<PositionIndex>(type.start);
-    const PositionIndex::Found found = type.index->find(index);
+    const PositionIndex::Found found = index_of(type).find(index);
     at_.left = found.item;
     if (found.item && found.offset < found.item->length) {
       BlockList& list = *core.store.list(found.item->id.client);
@@ -151,6 +155,15 @@ class TextEdit {
   SharedJson null_ = std::make_shared<const std::string>("null");
 };
 
+bool is_in_pair(TypeNode& type, std::uint64_t position) {
+  const auto [item, offset] = index_of(type).find(position);
+  if (!item || item->kind != ContentKind::string || offset == item->length || item->content.size() == item->length)
+    return false;
+  bool in_pair = false;
+  utf16_to_byte(item->content, offset, in_pair);
+  return in_pair;
+}
+
 Result<Wanted> to_wanted(Core& core, const Attributes& attributes) {
   Wanted wanted;
   for (const auto& [key, value] : attributes) {
@@ -167,9 +180,13 @@ std::uint64_t Text::length() const { return node_->length; }
 
 Result<void> Text::check_range(std::uint64_t position, std::uint64_t length) const {
   if (position > node_->length || length > node_->length - position)
-    return failure(ErrorCode::usage, fmt::format("{} units at {} are beyond the end of a text of {}", length, position,
-                                                 node_->length));
+    return failure(ErrorCode::usage,
+                   fmt::format("{} units at {} are beyond the end of a text of {}", length, position, node_->length));
   if (node_->is_gone) return failure(ErrorCode::usage, "this text was deleted");
+  // Yjs lets a pair be cut and loses the character; an edit that changes nothing would lose it on one side only.
+  if (node_->has_wide_text && (is_in_pair(*node_, position) || is_in_pair(*node_, position + length)))
+    return failure(ErrorCode::usage,
+                   fmt::format("{} units at {} cut a character: a surrogate pair counts two", length, position));
   return {};
 }
 

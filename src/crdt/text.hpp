@@ -24,8 +24,8 @@ class Text {
   /// The same as JSON, as Yjs's toDelta() would print; a nested type is its content (see `to_json`).
   std::string to_delta_json() const;
 
-  /// Takes the attributes of the character before it. usage: the position is beyond the end, or it is no UTF-8;
-  /// so below.
+  /// Takes the attributes of the character before it. usage: the position is beyond the end or within a surrogate
+  /// pair, or the text is no UTF-8; so below.
   Result<void> insert(std::uint64_t position, std::string_view text);
   /// With exactly these attributes.
   Result<void> insert(std::uint64_t position, std::string_view text, const Attributes& attributes);

@@ -67,8 +67,8 @@ void cleanup_gap(Core& core, Item* start, const Item* current, const AttributeMa
     const std::string* key = start->extra->format_key;
     const SharedJson value = start->extra->format_value;
     const SharedJson at_start = value_or_null(start_attributes, key);
-    const bool is_last = std::find(last_formats.begin(), last_formats.end(), std::pair<const std::string*, const Item*>(
-                                                                                 key, start)) != last_formats.end();
+    const bool is_last = std::find(last_formats.begin(), last_formats.end(),
+                                   std::pair<const std::string*, const Item*>(key, start)) != last_formats.end();
     if (!is_last || is_identical(at_start, value)) {
       core.delete_item(start);
       if (!reached_current && is_identical(value_or_null(attributes, key), value) && !is_identical(at_start, value)) {

@@ -20,8 +20,8 @@ struct TextPosition {
   }
 };
 
-/// Deletes the formats in the gap that begins at `start` that change nothing, because others of the gap overrule them or
-/// because what they say held already. `attributes` are those at `current`, and are put right.
+/// Deletes the formats in the gap that begins at `start` that change nothing, because others of the gap overrule them
+/// or because what they say held already. `attributes` are those at `current`, and are put right.
 void cleanup_gap(Core& core, Item* start, const Item* current, const AttributeMap& start_attributes,
                  AttributeMap& attributes);
 

@@ -16,17 +16,28 @@ void append_elements(std::string& out, const Item& item, std::size_t depth) {
   for (std::uint64_t i = 0; i < item.length; ++i) {
     if (i > 0) out += ',';
     switch (item.kind) {
-      case ContentKind::any: append_json(out, read_any(in)); break;
+      case ContentKind::any:
+        append_json(out, read_any(in));
+        break;
       case ContentKind::json: {
         const std::string_view json = in.var_bytes();
         out += json == "undefined" ? "null" : json;
         break;
       }
-      case ContentKind::binary: append_json_string(out, to_base64(as_bytes(item.content))); break;
-      case ContentKind::embed: out += item.content; break;
-      case ContentKind::type: append_type(out, *item.extra->type, depth + 1); break;
-      case ContentKind::doc: out += "{}"; break;
-      default: out += "null";
+      case ContentKind::binary:
+        append_json_string(out, to_base64(as_bytes(item.content)));
+        break;
+      case ContentKind::embed:
+        out += item.content;
+        break;
+      case ContentKind::type:
+        append_type(out, *item.extra->type, depth + 1);
+        break;
+      case ContentKind::doc:
+        out += "{}";
+        break;
+      default:
+        out += "null";
     }
   }
 }
@@ -92,10 +103,13 @@ void append_type(std::string& out, const TypeNode& type, std::size_t depth) {
   }
   switch (type.kind) {
     case TypeKind::text:
-    case TypeKind::xml_text: return append_json_string(out, text_of(type));
-    case TypeKind::array: return append_list(out, type, depth);
+    case TypeKind::xml_text:
+      return append_json_string(out, text_of(type));
+    case TypeKind::array:
+      return append_list(out, type, depth);
     case TypeKind::map:
-    case TypeKind::xml_hook: return append_map(out, type, depth);
+    case TypeKind::xml_hook:
+      return append_map(out, type, depth);
     case TypeKind::xml_element:
     case TypeKind::xml_fragment:
       out += "{\"name\":";
@@ -106,7 +120,8 @@ void append_type(std::string& out, const TypeNode& type, std::size_t depth) {
       append_list(out, type, depth);
       out += '}';
       return;
-    case TypeKind::untyped: out += "null";
+    case TypeKind::untyped:
+      out += "null";
   }
 }
 
@@ -139,13 +154,19 @@ std::string to_json(const Delta& delta) {
         out += "{\"insert\":";
         append_json_string(out, op.text);
         break;
-      case DeltaOp::Kind::insert_embed: out += "{\"insert\":" + op.text; break;
+      case DeltaOp::Kind::insert_embed:
+        out += "{\"insert\":" + op.text;
+        break;
       case DeltaOp::Kind::insert_type:
         out += "{\"insert\":";
         append_type(out, *op.type, 0);
         break;
-      case DeltaOp::Kind::retain: out += "{\"retain\":" + std::to_string(op.length); break;
-      case DeltaOp::Kind::remove: out += "{\"delete\":" + std::to_string(op.length); break;
+      case DeltaOp::Kind::retain:
+        out += "{\"retain\":" + std::to_string(op.length);
+        break;
+      case DeltaOp::Kind::remove:
+        out += "{\"delete\":" + std::to_string(op.length);
+        break;
     }
     append_attributes(out, op.attributes);
     out += '}';
@@ -168,7 +189,9 @@ Delta Text::to_delta() const {
   for (const Item* item = node_->start; item; item = item->right) {
     if (item->deleted) continue;
     switch (item->kind) {
-      case ContentKind::string: text += item->content; break;
+      case ContentKind::string:
+        text += item->content;
+        break;
       case ContentKind::embed:
       case ContentKind::type: {
         put_text();
@@ -183,7 +206,8 @@ Delta Text::to_delta() const {
         put_text();
         attributes.pass(*item);
         break;
-      default: break;
+      default:
+        break;
     }
   }
   put_text();

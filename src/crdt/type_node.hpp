@@ -40,7 +40,8 @@ struct TypeNode {
   std::uint64_t length = 0;                   // visible units of the sequence
   bool has_formatting = false;                // some format was integrated since the type was opened
   bool ever_formatted = false;
-  bool is_gone = false;  // garbage; only handles keep it
+  bool has_wide_text = false;  // some text in it is not ASCII, so there may be surrogate pairs
+  bool is_gone = false;        // garbage; only handles keep it
   std::unique_ptr<PositionIndex> index;
 
   std::uint64_t observer_count = 0;  // ever; the next one's number
