@@ -74,7 +74,7 @@ TEST(MutatedUpdates, AreRefusedOrLeaveADocumentThatStillWorks) {
   const std::vector<Bytes> good = good_updates();
   std::size_t applied_count = 0;
   for (int i = 0; i < 3'000; ++i) {
-    Document document(9);
+    Document document(kNumberMax);  // an id that no mutation makes
     for (int k = 0; k < 4; ++k) {
       const Bytes bytes = random.below(2) == 0 ? good[random.below(good.size())] : mutated(good, random);
       const Bytes before = document.encode_state_as_update();
