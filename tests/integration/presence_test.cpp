@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/test_temp_dir.hpp"
+#include "tests/postgres_server/postgres_server.hpp"
 #include "tests/support/process.hpp"
 
 namespace nizhal::testing {
@@ -88,6 +89,29 @@ TEST_F(PresenceCommands, WrongUsageIsSaid) {
   away.server = "http://127.0.0.1:1";
   const Finished unreachable = away.run({"presence", "--timeout", "2s", "team:t1"});
   EXPECT_EQ(unreachable.status.code, 4) << unreachable.err;
+}
+
+TEST(PresenceOnPostgres, IsSharedByTwoServerProcessesThatNotifyEachOther) {
+  TempDir directory;
+  const std::string database = shared_server().create_database();
+  ServerProcess one("notes", database, {"--realtime", "listen-notify"});
+  ServerProcess two("notes", database, {"--realtime", "listen-notify"});
+  ASSERT_FALSE(one.url().empty()) << one.why();
+  ASSERT_FALSE(two.url().empty()) << two.why();
+  const ClientCommand ann{"notes", directory.file("ann.db"), one.url(), make_token("ann", "o-ann")};
+  const ClientCommand bob{"notes", directory.file("bob.db"), two.url(), make_token("bob", "o-bob")};
+  ASSERT_EQ(ann.run({"mutate", "createTeam", R"({"team_id":"t1"})"}).status.code, 0);
+  ASSERT_EQ(ann.run({"mutate", "addTeamMember", R"({"id":"m2","user_id":"bob","team_id":"t1"})"}).status.code, 0);
+  const Finished synced = ann.run({"sync"});
+  ASSERT_EQ(synced.status.code, 0) << synced.err;
+
+  const auto watch = start_nizhal(bob.arguments({"presence", "--watch", "team:t1"}));
+  EXPECT_EQ(watch->next_line(kPatience), "nobody") << watch->err();
+  const auto track = start_nizhal(ann.arguments({"track", "team:t1", R"({"at":"till"})"}));
+  EXPECT_EQ(watch->next_line(kPatience), R"(ann {"at":"till"})") << watch->err();
+  track->signal(SIGTERM);
+  ASSERT_TRUE(track->wait(kPatience));
+  EXPECT_EQ(watch->next_line(kPatience), "nobody");
 }
 
 }  // namespace
