@@ -18,6 +18,7 @@
 #include "bench/live_benchmark.hpp"
 #include "bench/load.hpp"
 #include "bench/pgbench.hpp"
+#include "bench/realtime_benchmarks.hpp"
 #include "bench/rounds.hpp"
 #include "domain/hlc.hpp"
 #include "protocol/pull.hpp"
@@ -99,6 +100,9 @@ class Runner {
         return measure_bootstrap();
       case Benchmark::idle_pull:
         return measure_idle_pull();
+      case Benchmark::poke:
+      case Benchmark::fanout:
+      case Benchmark::sockets:
       case Benchmark::live_order:
       case Benchmark::live_fold:
       case Benchmark::live_join:
@@ -383,6 +387,12 @@ const char* to_string(Benchmark benchmark) {
       return "bootstrap";
     case Benchmark::idle_pull:
       return "idle-pull";
+    case Benchmark::poke:
+      return "poke";
+    case Benchmark::fanout:
+      return "fanout";
+    case Benchmark::sockets:
+      return "sockets";
     case Benchmark::live_order:
       return "live-order";
     case Benchmark::live_fold:
@@ -408,7 +418,8 @@ bool is_live(Benchmark benchmark) {
 }
 
 bool needs_postgres(Benchmark benchmark) {
-  return benchmark != Benchmark::idle_pull && !is_live(benchmark) && !is_of_device(benchmark);
+  return benchmark != Benchmark::idle_pull && benchmark != Benchmark::sockets && !is_live(benchmark) &&
+         !is_of_device(benchmark);
 }
 
 Result<Figure> run_benchmark(Benchmark benchmark, const Options& options, const Outside& outside) {
@@ -417,6 +428,7 @@ Result<Figure> run_benchmark(Benchmark benchmark, const Options& options, const 
     return failure(ErrorCode::usage,
                    fmt::format("{} is measured beside PostgreSQL; name a server: --db postgresql://USER@HOST/NAME",
                                to_string(benchmark)));
+  if (is_realtime(benchmark)) return run_realtime_benchmark(benchmark, options, outside);
   if (is_live(benchmark)) return run_live_benchmark(benchmark, options, outside);
   return Runner(benchmark, options, outside).run();
 }

@@ -5,6 +5,9 @@
 //   push-batch  50 mutations per request      beside pgbench with 50 records and rows per transaction
 //   bootstrap   all rows, page by page        beside COPY of row_to_json
 //   idle-pull   nothing new, again and again  beside the same HTTP server with a constant answer of the same size
+//   poke        a commit to the frame at a subscriber, beside an echo on the same server and the bare commit
+//   fanout      queries of a commit with 1,000 subscribers that pull, beside one subscriber
+//   sockets     memory of the server per idle socket, beside what is promised
 //   live-order, live-fold, live-join          beside running the query again, after one row changed
 //   mutate      one mutation on a device      beside the same two inserts through SQLite's C API
 //   apply       pages into a device's rows    beside the same upserts through prepared statements
@@ -31,9 +34,23 @@
 
 namespace nizhal::bench {
 
-enum class Benchmark { push, push_batch, bootstrap, idle_pull, live_order, live_fold, live_join, mutate, apply };
+enum class Benchmark {
+  push,
+  push_batch,
+  bootstrap,
+  idle_pull,
+  poke,
+  fanout,
+  sockets,
+  live_order,
+  live_fold,
+  live_join,
+  mutate,
+  apply
+};
 inline constexpr Benchmark kAllBenchmarks[] = {Benchmark::push,      Benchmark::push_batch, Benchmark::bootstrap,
-                                               Benchmark::idle_pull, Benchmark::live_order, Benchmark::live_fold,
+                                               Benchmark::idle_pull, Benchmark::poke,       Benchmark::fanout,
+                                               Benchmark::sockets,   Benchmark::live_order, Benchmark::live_fold,
                                                Benchmark::live_join, Benchmark::mutate,     Benchmark::apply};
 const char* to_string(Benchmark benchmark);
 std::optional<Benchmark> parse_benchmark(std::string_view name);
@@ -48,6 +65,7 @@ struct Options {
   std::size_t seconds = 5;     // of each side in each round
   std::size_t rows = 100'000;  // of a bootstrap, and under a live query
   std::size_t connections = 16;
+  std::size_t sockets = 0;  // subscribers of a fan-out, and idle sockets; 0: 1,000 and 5,000
   std::size_t workers = 0;  // of the server: threads for storage work; 0: its own default
 };
 
@@ -56,9 +74,12 @@ class RunningServer {
  public:
   virtual ~RunningServer() = default;
   virtual std::uint16_t port() const = 0;
+  /// Memory that is the process's own: not its program, not what it shares.
+  virtual Result<std::uint64_t> memory_bytes() const = 0;
 };
 struct ServerOrder {
-  std::string db = {};      // of the sync server: "sqlite:PATH" or a PostgreSQL URL; empty: a constant answer
+  std::string db =
+      {};  // of the sync server: "sqlite:PATH" or a PostgreSQL URL; empty: a constant answer, and streams that echo
   std::string secret = {};  // of its tokens
   std::size_t workers = 0;
   std::size_t body_bytes = 0;  // of the constant answer

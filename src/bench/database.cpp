@@ -63,6 +63,9 @@ class Database::Connection {
                    fmt::format("PostgreSQL: {}", trimmed(PQerrorMessage(connection_))));
   }
 
+  std::string host() const { return PQhost(connection_); }
+  std::string port() const { return PQport(connection_); }
+
   Result<Copied> copy_out(const std::string& select) {
     auto begun = query(fmt::format("COPY ({}) TO STDOUT", select));
     if (!begun) return tl::unexpected(begun.error());
@@ -108,6 +111,23 @@ Result<DatabaseUrl> url_of_database(const std::string& url, const std::string& n
   return result;
 }
 
+Result<std::string> url_through(const std::string& url, std::uint16_t port) {
+  char* error = nullptr;
+  const std::unique_ptr<PQconninfoOption, OptionsFree> options(PQconninfoParse(url.c_str(), &error));
+  if (!options) {
+    PQfreemem(error);
+    return failure(ErrorCode::usage, "this is no URL of PostgreSQL");
+  }
+  std::string through = fmt::format("postgresql:///?host=127.0.0.1&port={}&sslmode=disable&gssencmode=disable", port);
+  for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option) {
+    const std::string_view name = option->keyword;
+    const bool is_ours =
+        name == "host" || name == "hostaddr" || name == "port" || name == "sslmode" || name == "gssencmode";
+    if (option->val && !is_ours) through += fmt::format("&{}={}", name, percent_encoded(option->val));
+  }
+  return through;
+}
+
 Result<std::unique_ptr<Database>> Database::create(const std::string& url, Random& random) {
   std::unique_ptr<Database> database(new Database());
   std::array<std::uint8_t, 6> bytes{};
@@ -140,6 +160,9 @@ Database::~Database() {
   // What is still connected belongs to a server of ours that is ending.
   if (!name_.empty()) static_cast<void>(maintenance_->query(fmt::format("DROP DATABASE {} WITH (FORCE)", name_)));
 }
+
+std::string Database::host() const { return connection_->host(); }
+std::string Database::port() const { return connection_->port(); }
 
 Result<void> Database::run(const std::string& sql) {
   auto result = connection_->query(sql);

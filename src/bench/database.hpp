@@ -29,6 +29,10 @@ class Database {
   /// line.
   const std::vector<std::pair<std::string, std::string>>& environment() const { return environment_; }
 
+  /// Where the server is, as libpq found it.
+  std::string host() const;
+  std::string port() const;
+
   /// Statements without parameters. The error names PostgreSQL's.
   Result<void> run(const std::string& sql);
   /// The first column of the first row as text.
@@ -58,5 +62,8 @@ struct DatabaseUrl {
   std::vector<std::pair<std::string, std::string>> environment;
 };
 Result<DatabaseUrl> url_of_database(const std::string& url, const std::string& name);
+
+/// The same database by a relay on 127.0.0.1 that reads the protocol, so without encryption.
+Result<std::string> url_through(const std::string& url, std::uint16_t port);
 
 }  // namespace nizhal::bench

@@ -1,87 +1,17 @@
 #include "bench/load.hpp"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <cstring>
 #include <utility>
 
 namespace nizhal::bench {
 namespace {
 
-constexpr std::chrono::seconds kPatience{30};  // for one answer: above the server's own limit of 10 s
-
-auto io_failure(std::string_view what) {
-  return failure(ErrorCode::io_error, fmt::format("{}: {}", what, std::strerror(errno)));
-}
-
-/// A socket that closes itself.
-class Socket {
- public:
-  Socket() = default;
-  explicit Socket(int number) : number_(number) {}
-  Socket(Socket&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-  Socket& operator=(Socket&& other) noexcept {
-    std::swap(number_, other.number_);
-    return *this;
-  }
-  ~Socket() {
-    if (number_ >= 0) ::close(number_);
-  }
-  int number() const { return number_; }
-  int release() { return std::exchange(number_, -1); }
-
- private:
-  int number_ = -1;
-};
-
-Result<Socket> connect_to(std::uint16_t port) {
-  Socket socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (socket.number() < 0) return io_failure("no socket");
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (::connect(socket.number(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-    return io_failure(fmt::format("cannot connect to 127.0.0.1:{}", port));
-  const int on = 1;
-  ::setsockopt(socket.number(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  const timeval patience{kPatience.count(), 0};
-  ::setsockopt(socket.number(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  ::setsockopt(socket.number(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-  return socket;
-}
-
-/// Requests fit into a socket's buffer, or nearly: the rest is waited for.
-Result<void> send_all(int socket, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t sent = ::send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR) continue;
-    if (sent < 0) return io_failure("the server does not take the request");
-    bytes.remove_prefix(static_cast<std::size_t>(sent));
-  }
-  return {};
-}
-
-/// What is there now, at most one buffer of it; waits for the first byte.
-Result<std::string_view> receive(int socket, std::array<char, 65'536>& buffer) {
-  for (;;) {
-    const ssize_t count = ::recv(socket, buffer.data(), buffer.size(), 0);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return io_failure("no answer from the server");
-    if (count == 0) return failure(ErrorCode::unreachable, "the server closed the connection");
-    return std::string_view(buffer.data(), static_cast<std::size_t>(count));
-  }
-}
+constexpr std::chrono::seconds kPatience{kPatienceSeconds};
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
@@ -139,26 +69,26 @@ void AnswerReader::begin_next() {
 Result<HttpPeer> HttpPeer::connect(std::uint16_t port) {
   auto socket = connect_to(port);
   if (!socket) return tl::unexpected(socket.error());
-  return HttpPeer(socket->release());
+  return HttpPeer(std::move(*socket));
 }
 
-HttpPeer::HttpPeer(HttpPeer&& other) noexcept : socket_(std::exchange(other.socket_, -1)) {}
+Result<void> HttpPeer::send(std::string_view request) { return send_all(socket_.number(), request); }
 
-HttpPeer::~HttpPeer() {
-  if (socket_ >= 0) ::close(socket_);
-}
-
-Result<HttpPeer::Answer> HttpPeer::exchange(std::string_view request) {
-  if (auto sent = send_all(socket_, request); !sent) return tl::unexpected(sent.error());
+Result<HttpPeer::Answer> HttpPeer::receive() {
   AnswerReader reader;
   std::array<char, 65'536> buffer;
   for (;;) {
-    const auto bytes = receive(socket_, buffer);
+    const auto bytes = bench::receive(socket_.number(), buffer);
     if (!bytes) return tl::unexpected(bytes.error());
     const auto complete = reader.take(*bytes);
     if (!complete) return tl::unexpected(complete.error());
     if (*complete) return Answer{reader.status(), std::string(reader.body())};
   }
+}
+
+Result<HttpPeer::Answer> HttpPeer::exchange(std::string_view request) {
+  if (auto sent = send(request); !sent) return tl::unexpected(sent.error());
+  return receive();
 }
 
 Result<LoadResult> run_load(const LoadPlan& plan) {

@@ -12,6 +12,8 @@
 
 #include <nizhal/result.hpp>
 
+#include "bench/plain_socket.hpp"
+
 namespace nizhal::bench {
 
 /// A whole request, header and body.
@@ -38,19 +40,19 @@ class AnswerReader {
 class HttpPeer {
  public:
   static Result<HttpPeer> connect(std::uint16_t port);
-  HttpPeer(HttpPeer&& other) noexcept;
-  HttpPeer& operator=(HttpPeer&&) = delete;
-  ~HttpPeer();
 
   struct Answer {
     int status = 0;
     std::string body;
   };
   Result<Answer> exchange(std::string_view request);
+  /// The two halves of it, for many connections at once.
+  Result<void> send(std::string_view request);
+  Result<Answer> receive();
 
  private:
-  explicit HttpPeer(int socket) : socket_(socket) {}
-  int socket_;
+  explicit HttpPeer(Socket socket) : socket_(std::move(socket)) {}
+  Socket socket_;
 };
 
 struct LoadPlan {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
 #include <csignal>
 #include <cstdlib>
@@ -90,6 +91,18 @@ class ServerProcess : public bench::RunningServer {
     child_->wait(kPatience);
   }
   std::uint16_t port() const override { return port_; }
+  Result<std::uint64_t> memory_bytes() const override {
+    const auto status = read_file(fmt::format("/proc/{}/status", child_->pid()));
+    if (!status) return tl::unexpected(status.error());
+    constexpr std::string_view kName = "RssAnon:";
+    const auto at = status->find(kName);
+    if (at == std::string::npos) return failure(ErrorCode::io_error, "this system does not tell a process's memory");
+    std::string_view rest = std::string_view(*status).substr(at + kName.size());
+    rest.remove_prefix(std::min(rest.find_first_not_of(" \t"), rest.size()));
+    std::uint64_t kilobytes = 0;
+    std::from_chars(rest.data(), rest.data() + rest.size(), kilobytes);
+    return kilobytes * 1024;
+  }
 
  private:
   std::unique_ptr<ChildProcess> child_;
@@ -168,8 +181,8 @@ int run(const Globals& globals, Settings settings) {
       return fail(
           "bench", kUsage,
           fmt::format(
-              "there is no benchmark \"{}\"; there are push, push-batch, bootstrap, idle-pull, live-order, live-fold, "
-              "live-join, live, mutate, apply",
+              "there is no benchmark \"{}\"; there are push, push-batch, bootstrap, idle-pull, poke, fanout, sockets, "
+              "live-order, live-fold, live-join, live, mutate, apply",
               name));
     chosen.push_back(*benchmark);
   }
@@ -248,10 +261,12 @@ void add_server_command(const Commands& commands) {
 void add_bench_command(const Commands& commands) {
   CLI::App* command = commands.app.add_subcommand("bench", "Measure the engine beside its physical limits");
   auto settings = std::make_shared<Settings>();
-  command->add_option("NAME", settings->names,
-                      "push, push-batch, bootstrap, idle-pull, live-order, live-fold, live-join, live (these three), "
-                      "mutate, apply; all when none is "
-                      "named");
+  command->add_option(
+      "NAME", settings->names,
+      "push, push-batch, bootstrap, idle-pull, poke, fanout, sockets, live-order, live-fold, live-join, live "
+      "(these three), "
+      "mutate, apply; all when none is "
+      "named");
   command->add_option(
       "--db", settings->options.db,
       "A PostgreSQL server: postgresql://USER@HOST/NAME (or NIZHAL_DB); its databases are not touched, the "
@@ -267,6 +282,11 @@ void add_bench_command(const Commands& commands) {
       ->capture_default_str();
   command->add_option("--connections", settings->options.connections, "Devices at once")
       ->check(CLI::Range(1, 1'000))
+      ->capture_default_str();
+  command
+      ->add_option("--sockets", settings->options.sockets,
+                   "Subscribers of fanout and idle sockets of sockets; 0: 1,000 and 5,000")
+      ->check(CLI::Range(0, 100'000))
       ->capture_default_str();
   command
       ->add_option("--workers", settings->options.workers, "Threads of the server for storage work; 0: its own default")

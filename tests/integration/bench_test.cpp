@@ -14,7 +14,7 @@ namespace {
 
 Finished bench(std::vector<std::string> arguments) {
   std::vector<std::string> all{"bench",  "--json", "--rounds",      "1", "--seconds", "1",
-                               "--rows", "2500",   "--connections", "3"};
+                               "--rows", "2500",   "--connections", "3", "--sockets", "200"};
   all.insert(all.end(), arguments.begin(), arguments.end());
   return nizhal(std::move(all));
 }
@@ -43,7 +43,8 @@ TEST(Bench, EachOneRunsBesideItsLimitAndLeavesNothingBehind) {
                                 "shared_buffers", "server workers", "connections", "limit"})
       EXPECT_TRUE(string_member(settings, setting)) << names << setting;
   }
-  EXPECT_EQ(names, "push push-batch bootstrap idle-pull live-order live-fold live-join mutate apply ");
+  EXPECT_EQ(names,
+            "push push-batch bootstrap idle-pull poke fanout sockets live-order live-fold live-join mutate apply ");
   EXPECT_EQ(server.value("postgres", "SELECT count(*) FROM pg_database"), before);
 }
 
@@ -78,7 +79,7 @@ TEST(Bench, WithoutPostgresOnlyWhatNeedsNoneRuns) {
   std::string names;
   for (const json::value& figure : *figures->if_array())
     names += std::string(string_member(figure, "name").value_or("?")) + " ";
-  EXPECT_EQ(names, "idle-pull live-order live-fold live-join mutate apply ");
+  EXPECT_EQ(names, "idle-pull sockets live-order live-fold live-join mutate apply ");
   EXPECT_NE(finished.err.find("push: left out"), std::string::npos) << finished.err;
 }
 
