@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <string>
+
+#include "base/test_temp_dir.hpp"
 
 namespace nizhal::cli {
 namespace {
@@ -25,20 +28,23 @@ TEST(ServeOptions, TheDefaultsArePlainAndSafe) {
 }
 
 TEST(ServeOptions, AWrongValueIsRefusedWithItsOptionNamed) {
-  for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{{"db", "mysql://x"},
-                                                                                    {"pooler", "transaction"},
-                                                                                    {"listen-db", "postgresql://h/d"},
-                                                                                    {"read-db", "postgresql://h/d"},
-                                                                                    {"listen", "here"},
-                                                                                    {"realtime", "listen-notify"},
-                                                                                    {"retention", "30"},
-                                                                                    {"retention", "59m"},
-                                                                                    {"rate-limit", "fast"},
-                                                                                    {"body-max", "0"},
-                                                                                    {"workers", "0"},
-                                                                                    {"queue-max", "-1"},
-                                                                                    {"pull-limit", "1.5"},
-                                                                                    {"pull-limit-max", "all"}}) {
+  for (const auto& [name, value] :
+       std::vector<std::pair<std::string, std::string>>{{"db", "mysql://x"},
+                                                        {"pooler", "transaction"},
+                                                        {"listen-db", "postgresql://h/d"},
+                                                        {"read-db", "postgresql://h/d"},
+                                                        {"listen", "here"},
+                                                        {"realtime", "listen-notify"},
+                                                        {"allow-origin", "app.example.com"},
+                                                        {"allow-origin", "https://a.example/"},
+                                                        {"retention", "30"},
+                                                        {"retention", "59m"},
+                                                        {"rate-limit", "fast"},
+                                                        {"body-max", "0"},
+                                                        {"workers", "0"},
+                                                        {"queue-max", "-1"},
+                                                        {"pull-limit", "1.5"},
+                                                        {"pull-limit-max", "all"}}) {
     const auto plan = plan_of(settings_with(name, value));
     ASSERT_FALSE(plan) << name << " " << value;
     EXPECT_EQ(plan.error().code, ErrorCode::usage);
@@ -94,6 +100,29 @@ TEST(ServeOptions, WhatIsPrintedCanBeReadBack) {
   const std::string text = as_toml(settings);
   EXPECT_NE(text.find("db = "), std::string::npos) << text;
   EXPECT_EQ(text.find("domain = "), std::string::npos) << "what is empty is left out";
+}
+
+TEST(ServeOptions, SeveralOriginsAreOneSetting) {
+  const auto settings = settings_with("allow-origin", "https://App.Example.com:443 http://localhost:5173");
+  const auto plan = plan_of(settings);
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_EQ(plan->server.allowed_origins,
+            (std::vector<std::string>{"https://app.example.com", "http://localhost:5173"}));
+  EXPECT_NE(as_json(settings).find(R"("allow-origin":["https://App.Example.com:443","http://localhost:5173"])"),
+            std::string::npos)
+      << as_json(settings);
+  // What is printed is a file that says the same.
+  TempDir directory;
+  const std::string path = directory.file("serve.toml");
+  std::ofstream(path) << as_toml(settings);
+  ServeSettings read;
+  const auto applied = apply_config_file(path, read);
+  ASSERT_TRUE(applied) << applied.error().message;
+  EXPECT_EQ(read.value("allow-origin"), settings.value("allow-origin"));
+  std::ofstream(path) << "allow-origin = [1, 2]";
+  const auto wrong = apply_config_file(path, read);
+  ASSERT_FALSE(wrong);
+  EXPECT_NE(wrong.error().message.find("array of texts"), std::string::npos) << wrong.error().message;
 }
 
 }  // namespace

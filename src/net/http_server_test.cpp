@@ -410,6 +410,21 @@ TEST(HttpServer, AnAddressInUseIsAnErrorThatNamesIt) {
   EXPECT_FALSE(HttpServer::open({.host = "no.such.host.invalid"}, service, workers, Log()));
 }
 
+TEST(HttpServer, TellsWhenFewerSocketsFitThanItIsMeantFor) {
+  FakeService service;
+  WorkerPool workers(1, 1, Log());
+  std::vector<std::string> lines;
+  const Log log([&](LogLevel level, std::string_view, std::string_view message) {
+    lines.push_back(std::string(to_string(level)) + " " + std::string(message));
+  });
+  ASSERT_TRUE(HttpServer::open({.descriptors_wanted = 1}, service, workers, log));
+  EXPECT_TRUE(lines.empty()) << lines.front();
+  ASSERT_TRUE(HttpServer::open({.descriptors_wanted = std::uint64_t{1} << 62}, service, workers, log));
+  ASSERT_EQ(lines.size(), 1U);
+  EXPECT_TRUE(lines[0].starts_with("warning at most ")) << lines[0];
+  EXPECT_NE(lines[0].find("LimitNOFILE="), std::string::npos) << lines[0];
+}
+
 TEST(HttpServer, PeriodicWorkRunsAgainAndAgainAndSurvivesThrowing) {
   FakeService service;
   Mailbox<bool> ran;

@@ -53,18 +53,23 @@ using Timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_t
                                          asio::io_context::executor_type>;
 using PlainSocket = asio::basic_stream_socket<tcp, asio::io_context::executor_type>;
 
-/// A socket that counts how often it is read.
+/// A socket that counts how often it is read, and tells once when that is too often.
 class CountedSocket : public PlainSocket {
  public:
-  CountedSocket(PlainSocket socket, const StreamLimits& limits) : PlainSocket(std::move(socket)), allowance(limits) {}
+  CountedSocket(PlainSocket socket, const StreamLimits& limits) : PlainSocket(std::move(socket)), allowance_(limits) {}
   template <class Buffers, class Token>
   auto async_read_some(const Buffers& buffers, Token&& token) {
-    is_excessive = is_excessive || !allowance.take();
+    count();
     return PlainSocket::async_read_some(buffers, std::forward<Token>(token));
   }
+  void count() {
+    if (on_excess && !allowance_.take()) std::exchange(on_excess, nullptr)();
+  }
 
-  Allowance allowance;
-  bool is_excessive = false;
+  std::function<void()> on_excess;
+
+ private:
+  Allowance allowance_;
 };
 
 // Beast finds this by its argument's type: how such a socket is shut down.
@@ -95,6 +100,16 @@ class Peer : public server::StreamPeer {
 };
 
 class StreamConnection : public Connection, public std::enable_shared_from_this<StreamConnection> {
+  /// A completion that does not keep this alive; the loop does, until it is finished. Beast holds operations back while
+  /// others are under way (a close, an answer to a frame), and those are never completed once the socket is gone: they
+  /// would keep the connection for ever, and the server from ending.
+  template <class Handle>
+  auto while_alive(Handle handle) {
+    return [weak = weak_from_this(), handle](auto... results) {
+      if (const auto self = weak.lock()) handle(*self, results...);
+    };
+  }
+
  public:
   StreamConnection(HttpServer::Loop& loop, tcp::socket socket, std::shared_ptr<StreamHandler> handler)
       : loop_(loop), socket_(plain(loop, std::move(socket)), loop.options.stream), handler_(std::move(handler)) {}
@@ -110,25 +125,23 @@ class StreamConnection : public Connection, public std::enable_shared_from_this<
     socket_.read_message_max(limits.frame_bytes_max);
     socket_.auto_fragment(false);
     socket_.text(true);
+    next_layer().on_excess = [this] { too_much(); };
     socket_.control_callback([this](websocket::frame_type kind, beast::string_view) {
-      if (kind == websocket::frame_type::close)
-        on_close_frame();
-      else if (!next_layer().allowance.take())
-        next_layer().is_excessive = true;
-      if (next_layer().is_excessive) too_much();
+      if (kind == websocket::frame_type::close) return on_close_frame();
+      next_layer().count();
     });
     if (limits.send_buffer_bytes > 0) {
       error_code ignored;
       next_layer().set_option(asio::socket_base::send_buffer_size(limits.send_buffer_bytes), ignored);
     }
-    socket_.async_accept(upgrade, [self = shared_from_this()](error_code error) {
-      if (error) return self->finish();
-      if (self->closing_) return self->send_close();
-      self->opened_ = true;
-      self->call_handler([](StreamConnection& connection) {
-        connection.handler_->opened(std::make_shared<Peer>(connection.weak_from_this()));
-      });
-    });
+    socket_.async_accept(upgrade, while_alive([](StreamConnection& self, error_code error) {
+                           if (error) return self.finish();
+                           if (self.closing_) return self.send_close();
+                           self.opened_ = true;
+                           self.call_handler([](StreamConnection& connection) {
+                             connection.handler_->opened(std::make_shared<Peer>(connection.weak_from_this()));
+                           });
+                         }));
   }
 
   void begin_stop() override { begin_close(websocket::close_code::going_away, "the server is stopping"); }
@@ -201,18 +214,18 @@ class StreamConnection : public Connection, public std::enable_shared_from_this<
 
   /// Into a small piece of this object: a buffer that waits for a message would be most of what an idle stream holds.
   void read() {
-    socket_.async_read_some(asio::buffer(piece_), [self = shared_from_this()](error_code error, std::size_t bytes) {
-      if (error) return self->finish();  // Beast has sent the close code that fits: 1002, 1007, 1009
-      self->on_piece(bytes);
-    });
+    socket_.async_read_some(asio::buffer(piece_),
+                            while_alive([](StreamConnection& self, error_code error, std::size_t bytes) {
+                              // Beast has sent the close code that fits: 1002, 1007, 1009
+                              if (error) return self.finish();
+                              self.on_piece(bytes);
+                            }));
   }
 
   void on_piece(std::size_t bytes) {
     message_.append(piece_.data(), bytes);
-    const bool is_whole = socket_.is_message_done();
-    if (is_whole && !next_layer().allowance.take()) next_layer().is_excessive = true;
-    if (next_layer().is_excessive) too_much();
-    if (!is_whole) return read();
+    if (!socket_.is_message_done()) return read();
+    next_layer().count();
     std::string text = std::exchange(message_, {});
     if (closing_) return read();
     if (!socket_.got_text()) text.clear();
@@ -233,9 +246,9 @@ class StreamConnection : public Connection, public std::enable_shared_from_this<
 
   void end_soon() {
     close_timer_ = std::make_unique<Timer>(loop_.io, loop_.options.stream.close_timeout);
-    close_timer_->async_wait([self = shared_from_this()](error_code cancelled) {
-      if (!cancelled) self->finish();
-    });
+    close_timer_->async_wait(while_alive([](StreamConnection& self, error_code cancelled) {
+      if (!cancelled) self.finish();
+    }));
   }
 
   void flush() {
@@ -247,18 +260,18 @@ class StreamConnection : public Connection, public std::enable_shared_from_this<
       outgoing_.pop_front();
     }
     writing_ = true;
-    socket_.async_write(asio::buffer(current_), [self = shared_from_this()](error_code error, std::size_t) {
-      self->writing_ = false;
-      if (error) return self->finish();
-      {
-        // A frame counts until the kernel has it.
-        const std::lock_guard lock(self->mutex_);
-        if (!self->refuses_frames_) self->outgoing_bytes_ -= self->current_.size();
-      }
-      self->current_ = std::string();
-      if (self->closing_) return self->send_close();
-      self->flush();
-    });
+    socket_.async_write(asio::buffer(current_), while_alive([](StreamConnection& self, error_code error, std::size_t) {
+                          self.writing_ = false;
+                          if (error) return self.finish();
+                          {
+                            // A frame counts until the kernel has it.
+                            const std::lock_guard lock(self.mutex_);
+                            if (!self.refuses_frames_) self.outgoing_bytes_ -= self.current_.size();
+                          }
+                          self.current_ = std::string();
+                          if (self.closing_) return self.send_close();
+                          self.flush();
+                        }));
   }
 
   void begin_close(websocket::close_code code, std::string_view reason) {
@@ -277,7 +290,7 @@ class StreamConnection : public Connection, public std::enable_shared_from_this<
 
   void send_close() {
     const websocket::close_reason reason(close_code_, beast::string_view(close_text_.data(), close_text_.size()));
-    socket_.async_close(reason, [self = shared_from_this()](error_code) { self->finish(); });
+    socket_.async_close(reason, while_alive([](StreamConnection& self, error_code) { self.finish(); }));
   }
 
   void finish() {

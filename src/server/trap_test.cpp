@@ -409,5 +409,47 @@ TEST_P(Trap, ANewColumnOrTableIsFilledForRowsThatDoNotChange) {
   EXPECT_EQ(device.answers[0].text.find("hidden"), std::string::npos);
 }
 
+class FrameKeeper : public StreamPeer {
+ public:
+  void send(std::string frame) override { frames += frame + " "; }
+  void close(int, std::string_view) override {}
+  std::string take() { return std::exchange(frames, {}); }
+  std::string frames;
+};
+
+// 16: the team "o2" and the owner "o2".
+TEST_P(Trap, EqualIdsOfDifferentKindsShareNoPokes) {
+  World world(GetParam());
+  world.run("u1", "createTeam", "x", "o2");
+  const auto request = [&](std::string_view user, const char* bucket) {
+    protocol::HttpRequest stream;
+    stream.path = "/sync/stream";
+    stream.headers["authorization"] = "Bearer " + world.token(user);
+    if (bucket) stream.query.emplace("bucket", bucket);
+    return world.server->authorize_stream(stream);
+  };
+  EXPECT_EQ(request("u1", "o2").error().status, 403) << "the member of the team is not the owner";
+  EXPECT_EQ(request("u2", "team:o2").error().status, 403) << "nor the owner a member";
+  const auto member = std::make_shared<FrameKeeper>(), owner = std::make_shared<FrameKeeper>();
+  world.server->open_stream(*request("u1", nullptr), member);
+  world.server->open_stream(*request("u2", nullptr), owner);
+  const auto settle = [&] {
+    world.executor.run();
+    world.server->tick();
+    world.executor.run();
+  };
+  settle();
+  member->take(), owner->take();
+  world.run("u1", "addDoc", "d1", "o2");
+  settle();
+  EXPECT_NE(member->frames.find("repull:team:o2 "), std::string::npos) << member->frames;
+  EXPECT_EQ(owner->frames.find("repull:"), std::string::npos) << owner->frames;
+  member->take(), owner->take();
+  world.run("u2", "addNote", "n1");
+  settle();
+  EXPECT_NE(owner->frames.find("repull:o2 "), std::string::npos) << owner->frames;
+  EXPECT_EQ(member->frames.find("repull:"), std::string::npos) << member->frames;
+}
+
 }  // namespace
 }  // namespace nizhal::server::testing
