@@ -13,6 +13,7 @@
 #include "base/ids.hpp"
 #include "base/json.hpp"
 #include "bench/bench_domain.hpp"
+#include "bench/crdt.hpp"
 #include "bench/database.hpp"
 #include "bench/device.hpp"
 #include "bench/live_benchmark.hpp"
@@ -403,6 +404,12 @@ const char* to_string(Benchmark benchmark) {
       return "mutate";
     case Benchmark::apply:
       return "apply";
+    case Benchmark::crdt_keystrokes:
+      return "crdt-keystrokes";
+    case Benchmark::crdt_bulk:
+      return "crdt-bulk";
+    case Benchmark::crdt_edit:
+      return "crdt-edit";
   }
   return "";
 }
@@ -419,10 +426,11 @@ bool is_live(Benchmark benchmark) {
 
 bool needs_postgres(Benchmark benchmark) {
   return benchmark != Benchmark::idle_pull && benchmark != Benchmark::sockets && !is_live(benchmark) &&
-         !is_of_device(benchmark);
+         !is_of_device(benchmark) && !is_of_crdt(benchmark);
 }
 
 Result<Figure> run_benchmark(Benchmark benchmark, const Options& options, const Outside& outside) {
+  if (is_of_crdt(benchmark)) return run_crdt_benchmark(benchmark, options, outside);
   if (is_of_device(benchmark)) return run_device_benchmark(benchmark, options, outside);
   if (needs_postgres(benchmark) && options.db.empty())
     return failure(ErrorCode::usage,

@@ -11,6 +11,7 @@
 //   live-order, live-fold, live-join          beside running the query again, after one row changed
 //   mutate      one mutation on a device      beside the same two inserts through SQLite's C API
 //   apply       pages into a device's rows    beside the same upserts through prepared statements
+//   crdt-keystrokes, crdt-bulk, crdt-edit     a text of a long editing trace, beside yjs in node
 //
 // The fact that must not break: both sides do what they say, all of it, with the same durability. Every answer is
 // checked; a wrong one ends the benchmark.
@@ -46,16 +47,21 @@ enum class Benchmark {
   live_fold,
   live_join,
   mutate,
-  apply
+  apply,
+  crdt_keystrokes,
+  crdt_bulk,
+  crdt_edit
 };
-inline constexpr Benchmark kAllBenchmarks[] = {Benchmark::push,      Benchmark::push_batch, Benchmark::bootstrap,
-                                               Benchmark::idle_pull, Benchmark::poke,       Benchmark::fanout,
-                                               Benchmark::sockets,   Benchmark::live_order, Benchmark::live_fold,
-                                               Benchmark::live_join, Benchmark::mutate,     Benchmark::apply};
+inline constexpr Benchmark kAllBenchmarks[] = {
+    Benchmark::push,   Benchmark::push_batch, Benchmark::bootstrap,       Benchmark::idle_pull, Benchmark::poke,
+    Benchmark::fanout, Benchmark::sockets,    Benchmark::live_order,      Benchmark::live_fold, Benchmark::live_join,
+    Benchmark::mutate, Benchmark::apply,      Benchmark::crdt_keystrokes, Benchmark::crdt_bulk, Benchmark::crdt_edit};
 const char* to_string(Benchmark benchmark);
 std::optional<Benchmark> parse_benchmark(std::string_view name);
 /// A live query on a device; `live` names all of them.
 bool is_live(Benchmark benchmark);
+/// Its limit is yjs in node; `crdt` names all of them.
+bool is_of_crdt(Benchmark benchmark);
 /// Its limit is one of PostgreSQL.
 bool needs_postgres(Benchmark benchmark);
 

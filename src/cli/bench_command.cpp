@@ -171,9 +171,9 @@ int run(const Globals& globals, Settings settings) {
         "--db takes a PostgreSQL server: postgresql://USER@HOST/NAME; without it a SQLite file of its own is used");
   std::vector<bench::Benchmark> chosen;
   for (const std::string& name : settings.names) {
-    if (name == "live") {
+    if (name == "live" || name == "crdt") {
       for (const bench::Benchmark benchmark : bench::kAllBenchmarks)
-        if (bench::is_live(benchmark)) chosen.push_back(benchmark);
+        if (name == "live" ? bench::is_live(benchmark) : bench::is_of_crdt(benchmark)) chosen.push_back(benchmark);
       continue;
     }
     const auto benchmark = bench::parse_benchmark(name);
@@ -182,13 +182,14 @@ int run(const Globals& globals, Settings settings) {
           "bench", kUsage,
           fmt::format(
               "there is no benchmark \"{}\"; there are push, push-batch, bootstrap, idle-pull, poke, fanout, sockets, "
-              "live-order, live-fold, live-join, live, mutate, apply",
+              "live-order, live-fold, live-join, live, mutate, apply, crdt-keystrokes, crdt-bulk, crdt-edit, crdt",
               name));
     chosen.push_back(*benchmark);
   }
   const auto say = [](std::string_view line) { fmt::print(stderr, "{}\n", line); };
   if (chosen.empty()) {
     for (const bench::Benchmark benchmark : bench::kAllBenchmarks) {
+      if (bench::is_of_crdt(benchmark)) continue;  // needs node and yjs, which only a developer has
       if (is_postgres || !bench::needs_postgres(benchmark))
         chosen.push_back(benchmark);
       else
@@ -265,8 +266,8 @@ void add_bench_command(const Commands& commands) {
       "NAME", settings->names,
       "push, push-batch, bootstrap, idle-pull, poke, fanout, sockets, live-order, live-fold, live-join, live "
       "(these three), "
-      "mutate, apply; all when none is "
-      "named");
+      "mutate, apply, crdt-keystrokes, crdt-bulk, crdt-edit, crdt (these three, beside yjs in node); all but those "
+      "when none is named");
   command->add_option(
       "--db", settings->options.db,
       "A PostgreSQL server: postgresql://USER@HOST/NAME (or NIZHAL_DB); its databases are not touched, the "
