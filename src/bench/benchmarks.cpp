@@ -107,6 +107,9 @@ class Runner {
       case Benchmark::live_order:
       case Benchmark::live_fold:
       case Benchmark::live_join:
+      case Benchmark::crdt_keystrokes:
+      case Benchmark::crdt_bulk:
+      case Benchmark::crdt_edit:
         break;  // they have a runner of their own
       case Benchmark::mutate:
       case Benchmark::apply:

@@ -115,10 +115,10 @@ class CrdtRunner {
     }
     const auto node = outside_.run_program({"/usr/bin/env", "node", "--version"}, {});
     if (!node)
-      return failure(ErrorCode::not_found, "node is not there; it is what yjs runs in: apt-get install nodejs npm");
+      return failure(ErrorCode::unreachable, "node is not there; it is what yjs runs in: apt-get install nodejs npm");
     node_ = node->substr(0, node->find('\n'));
     if (folder_.empty())
-      return failure(ErrorCode::not_found,
+      return failure(ErrorCode::unreachable,
                      "yjs is not there; install it with `make deps`, or name a directory that has it in node_modules "
                      "with NIZHAL_YJS_DIR");
     say("node", node_);
