@@ -101,7 +101,9 @@ TEST(Trap, FramesMadeAtRandomNeverEndTheProcess) {  // 1
   SCOPED_TRACE("NIZHAL_SEED=" + std::to_string(seed));
   SeededRandom random(seed);
   FakeService service;
-  TestServer server(service, {.http = {.stream = {.close_timeout = milliseconds(20)}}});
+  // The one that stays answers no pings meanwhile, however slow the machine is.
+  TestServer server(
+      service, {.http = {.stream = {.idle_timeout = std::chrono::minutes(30), .close_timeout = milliseconds(20)}}});
   RawWebSocket before(server.port());
   before.upgrade();
   const auto peer = service.opened.take();
