@@ -25,8 +25,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const Bytes state = document.encode_state_as_update();
   Document copy(2);
   if (!copy.apply_update(state)) std::abort();
-  if (copy.text("t").to_string() != text.to_string()) std::abort();
-  if (copy.encode_state_vector() != document.encode_state_vector()) std::abort();
+  // What waits may contradict what is there, under the same id; written together, one of the two is cut.
+  if (!document.has_pending() &&
+      (copy.text("t").to_string() != text.to_string() || copy.encode_state_vector() != document.encode_state_vector()))
+    std::abort();
 
   if (text.length() > 1 && text.length() < 1'000'000) {
     (void)text.insert(text.length() / 2, "x");  // refused within a surrogate pair; so below
