@@ -125,6 +125,16 @@ protocol::HttpResponse Admin::stats(const LiveFigures& live) {
     realtime["overflows"] = stats.overflows;
     body["realtime"] = std::move(realtime);
   }
+  json::object figures;
+  figures["on"] = live.tail.is_on;
+  figures["hits"] = live.tail.hits;
+  figures["misses"] = live.tail.misses;
+  figures["refreshes"] = live.tail.refreshes;
+  figures["bytes"] = live.tail.bytes;
+  figures["rows"] = live.tail.rows;
+  figures["removals"] = live.tail.removals;
+  figures["start"] = number(live.tail.start);
+  body["tail"] = std::move(figures);
   return json_response(200, to_text(body));
 }
 

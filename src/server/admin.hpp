@@ -10,12 +10,14 @@
 #include "realtime/realtime.hpp"
 #include "server/counters.hpp"
 #include "server/limits.hpp"
+#include "server/tail.hpp"
 #include "storage/storage.hpp"
 
 namespace nizhal::server {
 
 /// What the other parts of this instance tell for /nizhal/stats.
 struct LiveFigures {
+  TailFigures tail = {};
   std::size_t streams = 0;
   std::uint64_t pokes = 0;                       // frames sent
   const realtime::Realtime* realtime = nullptr;  // none: this instance hears no others

@@ -240,12 +240,13 @@ void add_progress(protocol::PageWriter::Tail& tail, const ClientProgress& client
 }  // namespace
 
 PullHandler::PullHandler(std::shared_ptr<const CompiledDomain> domain, storage::Storage& storage, Clock& clock,
-                         const Limits& limits)
+                         const Limits& limits, std::shared_ptr<Tail> tail)
     : domain_(std::move(domain)),
       storage_(storage),
       clock_(clock),
       limit_default_(std::max<std::size_t>(1, limits.pull_limit_default)),
       limit_max_(std::max<std::size_t>(1, limits.pull_limit_max)),
+      tail_(std::move(tail)),
       idle_answers_(limits.idle_answers_max) {}
 
 std::optional<PullQuestion> PullHandler::idle_question(const Actor& actor, const protocol::PullRequest& request) {
@@ -267,16 +268,46 @@ std::optional<std::string> PullHandler::idle_page(const storage::Position& now, 
   return protocol::PageWriter().finish(tail);
 }
 
+bool PullHandler::may_be_in_tail(const Actor& actor, const protocol::PullRequest& request) {
+  if (!tail_ || !tail_->is_on()) return false;
+  const auto cursor = protocol::decode_cursor(request.cursor);
+  const bool may_be = tail_->expect(actor, request.device_id, cursor ? cursor->position : Version{});
+  return may_be && cursor && is_filled(*cursor);
+}
+
+std::optional<std::string> PullHandler::tail_page(const storage::Position& now, const Actor& actor,
+                                                  const protocol::PullRequest& request) {
+  if (const auto snapshot = tail_->view(now)) {
+    // Whatever is wrong is told where any request is handled.
+    if (auto page = page_of(*snapshot, actor, request)) {
+      tail_->count_hit();
+      return *std::move(page);
+    }
+  }
+  return std::nullopt;
+}
+
 Result<std::string> PullHandler::handle(const Actor& actor, const protocol::PullRequest& request) {
   const auto now = storage_.position();
-  if (!now) return tl::unexpected(now.error());
+  if (!now) {
+    if (tail_) tail_->begin_anew();
+    return tl::unexpected(now.error());
+  }
   if (const auto question = idle_question(actor, request)) {
     if (auto page = idle_page(*now, *question, request)) return *std::move(page);
   }
-
+  const bool may_be = may_be_in_tail(actor, request);
+  // The first ones begin the tail for those that come after them.
+  if ((may_be || (tail_ && !tail_->has_begun())) && tail_->bring_up_to(*now) && may_be) {
+    if (auto page = tail_page(*now, actor, request)) return *std::move(page);
+  }
+  if (tail_ && tail_->is_on()) tail_->count_miss();
   auto opened = is_backfill(request) ? storage_.open_backfill_snapshot(*now) : storage_.open_snapshot(*now);
   if (!opened) return tl::unexpected(opened.error());
-  Snapshot& snapshot = **opened;
+  return page_of(**opened, actor, request);
+}
+
+Result<std::string> PullHandler::page_of(Snapshot& snapshot, const Actor& actor, const protocol::PullRequest& request) {
   const auto position = snapshot.position();
   if (!position) return tl::unexpected(position.error());
   const auto grants = snapshot.grants(actor);

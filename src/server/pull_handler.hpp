@@ -18,14 +18,16 @@
 #include "protocol/pull.hpp"
 #include "server/idle_answers.hpp"
 #include "server/limits.hpp"
+#include "server/tail.hpp"
 #include "storage/storage.hpp"
 
 namespace nizhal::server {
 
 class PullHandler {
  public:
+  /// `tail`: nothing, when every pull is to read the tables.
   PullHandler(std::shared_ptr<const CompiledDomain> domain, storage::Storage& storage, Clock& clock,
-              const Limits& limits);
+              const Limits& limits, std::shared_ptr<Tail> tail = nullptr);
 
   /// The page as JSON. bad_request names the field; busy: try again; anything else is the storage's.
   /// Thread-safe; blocks on storage only.
@@ -37,11 +39,21 @@ class PullHandler {
   std::optional<std::string> idle_page(const storage::Position& now, const PullQuestion& question,
                                        const protocol::PullRequest& request);
 
+  /// Whether the pull may be answered from the tail, as far as can be told without waiting.
+  bool may_be_in_tail(const Actor& actor, const protocol::PullRequest& request);
+  /// Its page, with a position that was read after the request came and to which the tail was brought up. Nothing:
+  /// handle() it.
+  std::optional<std::string> tail_page(const storage::Position& now, const Actor& actor,
+                                       const protocol::PullRequest& request);
+
  private:
+  Result<std::string> page_of(storage::Snapshot& snapshot, const Actor& actor, const protocol::PullRequest& request);
+
   std::shared_ptr<const CompiledDomain> domain_;
   storage::Storage& storage_;
   Clock& clock_;
   const std::size_t limit_default_, limit_max_;
+  const std::shared_ptr<Tail> tail_;
   IdleAnswers idle_answers_;
 };
 

@@ -16,13 +16,14 @@
 #include "server/admin.hpp"
 #include "server/answers.hpp"
 #include "server/counters.hpp"
-#include "server/idle_pulls.hpp"
 #include "server/origins.hpp"
 #include "server/poker.hpp"
 #include "server/presence.hpp"
 #include "server/pull_handler.hpp"
 #include "server/push_handler.hpp"
 #include "server/rate_limiter.hpp"
+#include "server/tail.hpp"
+#include "server/waiting_pulls.hpp"
 
 namespace nizhal::server {
 namespace {
@@ -140,7 +141,7 @@ struct ServerSync::StreamTicket {
   Poker::Subscription subscription;
 };
 
-struct ServerSync::State {
+struct ServerSync::State : WaitingPullAnswers {
   State(std::shared_ptr<const CompiledDomain> compiled, ServerOutside given, Limits configured)
       : domain(std::move(compiled)),
         outside(given),
@@ -148,17 +149,18 @@ struct ServerSync::State {
         contract_body(to_text(contract(*domain))),
         origins(limits.allowed_origins),
         rate_limiter(outside.clock, limits.requests_per_second, limits.request_burst, limits.rate_limited_actors_max),
-        poker(std::make_shared<Poker>(PokerOutside{domain, outside.storage, outside.clock,
-                                                   std::make_shared<StorageNews>(outside.storage, limits.tail_rows_max),
-                                                   outside.realtime, outside.log},
-                                      limits)),
+        tail(std::make_shared<Tail>(domain, outside.storage, limits, outside.log)),
+        poker(std::make_shared<Poker>(
+            PokerOutside{domain, outside.storage, outside.clock,
+                         std::make_shared<NewsOfTail>(tail, outside.storage, limits.tail_rows_max), outside.realtime,
+                         outside.log},
+            limits)),
         presence(std::make_shared<Presence>(outside.clock, outside.random, limits, outside.log, outside.realtime,
                                             wake_presence(outside.executor, poker))),
         bus_listener(std::make_shared<BusListener>(poker, presence, outside.executor, outside.log)),
-        pull_handler(domain, outside.storage, outside.clock, limits),
-        idle_pulls(std::make_shared<IdlePulls>(
-            outside.storage, outside.executor, limits.idle_pulls_waiting_max,
-            [this](const Result<storage::Position>& now, const IdlePull& pull) { return idle_answer(now, pull); })),
+        pull_handler(domain, outside.storage, outside.clock, limits, tail),
+        waiting_pulls(std::make_shared<WaitingPulls>(outside.storage, tail, outside.executor,
+                                                     limits.idle_pulls_waiting_max, *this)),
         push_handler(domain, outside.storage, outside.clock, limits, outside.log, counters,
                      [this](const CommitEffects& effects) { committed(effects); }),
         admin(outside.storage, limits, outside.log, counters) {
@@ -187,7 +189,10 @@ struct ServerSync::State {
 
   HttpResponse route(const HttpRequest& request);
   HttpResponse pull(const Actor& actor, const HttpRequest& request);
-  std::optional<HttpResponse> idle_answer(const Result<storage::Position>& now, const IdlePull& pull);
+  std::optional<HttpResponse> idle_answer(const storage::Position& now, const WaitingPull& pull) override;
+  bool may_be_in_tail(const WaitingPull& pull) override;
+  std::optional<HttpResponse> tail_answer(const storage::Position& now, const WaitingPull& pull) override;
+  std::optional<HttpResponse> deferred(const Actor& actor, std::optional<std::string> page);
   HttpResponse push(const Actor& actor, const HttpRequest& request);
   HttpResponse administer(Endpoint endpoint, const HttpRequest& request);
   HttpResponse readiness();
@@ -202,11 +207,12 @@ struct ServerSync::State {
   Counters counters;
   std::atomic<bool> shutting_down{false};
   RateLimiter rate_limiter;
+  const std::shared_ptr<Tail> tail;
   const std::shared_ptr<Poker> poker;
   const std::shared_ptr<Presence> presence;
   const std::shared_ptr<BusListener> bus_listener;
   PullHandler pull_handler;
-  const std::shared_ptr<IdlePulls> idle_pulls;
+  const std::shared_ptr<WaitingPulls> waiting_pulls;
   PushHandler push_handler;
   Admin admin;
   std::mutex minimum_mutex;
@@ -235,13 +241,23 @@ HttpResponse ServerSync::State::pull(const Actor& actor, const HttpRequest& requ
 
 /// As State::pull does it, for a pull that was authenticated and waits no longer. What is handled as any other is
 /// counted, and weighed against the rate limit, there.
-std::optional<HttpResponse> ServerSync::State::idle_answer(const Result<storage::Position>& now, const IdlePull& pull) {
-  if (!now) return std::nullopt;
-  auto page = pull_handler.idle_page(*now, pull.question, pull.request);
+std::optional<HttpResponse> ServerSync::State::deferred(const Actor& actor, std::optional<std::string> page) {
   if (!page) return std::nullopt;
-  if (const auto wait = rate_limiter.admit(pull.actor)) return rate_limited(*wait);
+  if (const auto wait = rate_limiter.admit(actor)) return rate_limited(*wait);
   ++counters.pulls;
   return json_response(200, *std::move(page));
+}
+
+std::optional<HttpResponse> ServerSync::State::idle_answer(const storage::Position& now, const WaitingPull& pull) {
+  return deferred(pull.actor, pull_handler.idle_page(now, *pull.question, pull.request));
+}
+
+bool ServerSync::State::may_be_in_tail(const WaitingPull& pull) {
+  return pull_handler.may_be_in_tail(pull.actor, pull.request);
+}
+
+std::optional<HttpResponse> ServerSync::State::tail_answer(const storage::Position& now, const WaitingPull& pull) {
+  return deferred(pull.actor, pull_handler.tail_page(now, pull.actor, pull.request));
 }
 
 HttpResponse ServerSync::State::push(const Actor& actor, const HttpRequest& request) {
@@ -267,9 +283,11 @@ HttpResponse ServerSync::State::push(const Actor& actor, const HttpRequest& requ
 HttpResponse ServerSync::State::administer(Endpoint endpoint, const HttpRequest& request) {
   if (!admin.is_configured()) return not_found();
   if (!admin.is_password(bearer(request))) return unauthorized("the admin password is needed as bearer token");
-  return endpoint == Endpoint::audit
-             ? admin.audit(request)
-             : admin.stats({.streams = poker->streams(), .pokes = poker->poked(), .realtime = outside.realtime});
+  return endpoint == Endpoint::audit ? admin.audit(request)
+                                     : admin.stats({.tail = tail->figures(),
+                                                    .streams = poker->streams(),
+                                                    .pokes = poker->poked(),
+                                                    .realtime = outside.realtime});
 }
 
 HttpResponse ServerSync::State::readiness() {
@@ -349,8 +367,9 @@ bool ServerSync::try_defer(const HttpRequest& request, std::function<void(std::o
     auto decoded = protocol::decode_pull_request(request.body);
     if (!decoded) return false;
     const auto question = state.pull_handler.idle_question(credential->actor, *decoded);
-    if (!question) return false;
-    return state.idle_pulls->try_add({std::move(credential->actor), *std::move(decoded), *question, std::move(answer)});
+    if (!question && !state.pull_handler.may_be_in_tail(credential->actor, *decoded)) return false;
+    return state.waiting_pulls->try_add(
+        {std::move(credential->actor), *std::move(decoded), question, std::move(answer)});
   } catch (const std::exception& error) {
     state.outside.log.error("pull", fmt::format("a pull could not wait with others: {}", error.what()));
     return false;

@@ -307,6 +307,12 @@ TEST_F(AdminServer, StatsTellWhatHappened) {
   EXPECT_EQ(answer.number_of("mutationsRejected"), 2);
   EXPECT_EQ(answer.number_of("streams"), 0);
   EXPECT_EQ(answer.number_of("lastVersion"), static_cast<std::int64_t>(world.last_version()));
+  // The first pull was a first sync, which only the tables can answer.
+  const json::object& tail = answer.body.at("tail").get_object();
+  EXPECT_TRUE(tail.at("on").get_bool());
+  EXPECT_EQ(as_integer(tail.at("hits")), 0);
+  EXPECT_EQ(as_integer(tail.at("misses")), 1);
+  EXPECT_EQ(as_integer(tail.at("start")), static_cast<std::int64_t>(world.last_version()));
 }
 
 }  // namespace

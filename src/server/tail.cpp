@@ -11,6 +11,7 @@ namespace {
 // Read beside the changes, in one go; and how many may wait for it.
 constexpr std::size_t kAskedMax = 2'000;
 constexpr std::size_t kWantedMax = 20'000;
+constexpr int kRoundsMax = 10;
 /// More changes than this are not worth telling one by one.
 constexpr std::size_t kNewsMax = 100'000;
 
@@ -87,11 +88,16 @@ storage::ChangesQuery Tail::take_wanted() {
   return query;
 }
 
-/// The snapshot holds whatever committed up to its horizon. The last version of the look was handed out by then, so
-/// that nothing which was committed before the look is missing.
+/// Both hold exactly what was committed up to the same version. A look that is behind the tail may be older than its
+/// refresh, or at a database that was restored; the next refresh tells which.
 bool Tail::is_at(const storage::Position& now) const {
   const std::shared_lock lock(mutex_);
-  return is_begun_ && position_.epoch == now.epoch && position_.horizon >= now.last;
+  return is_begun_ && position_.epoch == now.epoch && position_.horizon == now.last && position_.last == now.last;
+}
+
+bool Tail::has_begun() const {
+  const std::shared_lock lock(mutex_);
+  return is_begun_;
 }
 
 bool Tail::bring_up_to(const storage::Position& now) {
@@ -100,7 +106,9 @@ bool Tail::bring_up_to(const storage::Position& now) {
   std::unique_lock turn(turn_mutex_);
   // The refresh under way, if any, may have begun too early; the one after it will do.
   const std::uint64_t wanted = begun_ + 1;
+  ++waiting_;
   finished_one_.wait(turn, [&] { return !is_refreshing_ || finished_ >= wanted; });
+  --waiting_;
   if (finished_ >= wanted) return has_worked_;
   is_refreshing_ = true;
   const std::uint64_t mine = ++begun_;
@@ -125,6 +133,11 @@ std::optional<storage::Position> Tail::standing(std::uint64_t& beginnings) const
   return is_begun_ ? std::optional(position_) : std::nullopt;
 }
 
+std::size_t Tail::waiting() const {
+  const std::lock_guard turn(turn_mutex_);
+  return waiting_;
+}
+
 bool Tail::refresh(storage::Position settled) {
   // The look may be older than the refresh before this one.
   std::uint64_t beginnings = 0;
@@ -133,18 +146,18 @@ bool Tail::refresh(storage::Position settled) {
   if (resting_ && resting_->first == settled.epoch && resting_->second >= settled.horizon) return false;
   resting_.reset();
 
-  storage::ChangesQuery query = take_wanted();
-  std::vector<std::pair<std::string, Actor>> forgotten;
-  if (!read_and_apply(settled, query, forgotten)) return false;
-  if (forgotten.empty()) return true;
-  // Whose buckets changed is known only now; they are read in a snapshot that all the rest then moves to.
-  {
-    const std::lock_guard lock(wanted_mutex_);
-    for (auto& [name, actor] : forgotten) wanted_actors_.emplace(std::move(name), std::move(actor));
+  for (int round = 0; round < kRoundsMax; ++round) {
+    storage::ChangesQuery query = take_wanted();
+    std::vector<std::pair<std::string, Actor>> forgotten;
+    if (!read_and_apply(settled, query, forgotten)) return false;
+    {
+      // Whose buckets changed is known only now; they are read in a snapshot that all the rest then moves to.
+      const std::lock_guard lock(wanted_mutex_);
+      for (auto& [name, actor] : forgotten) wanted_actors_.emplace(std::move(name), std::move(actor));
+      if (wanted_actors_.empty() && wanted_clients_.empty()) return true;
+    }
   }
-  forgotten.clear();
-  query = take_wanted();
-  return read_and_apply(settled, query, forgotten);
+  return true;
 }
 
 bool Tail::read_and_apply(const storage::Position& settled, storage::ChangesQuery& query,
@@ -154,9 +167,11 @@ bool Tail::read_and_apply(const storage::Position& settled, storage::ChangesQuer
   bool is_anew = !before || before->epoch != settled.epoch;
   for (;;) {
     if (is_anew) {
+      std::set<std::string> asked;
+      for (const Actor& actor : query.actors) asked.insert(grants_name(*domain_, actor));
       const std::lock_guard lock(wanted_mutex_);
       for (const auto& [name, kept] : kept_)
-        if (query.actors.size() < kAskedMax) query.actors.push_back(kept.actor);
+        if (!asked.contains(name) && query.actors.size() < kAskedMax) query.actors.push_back(kept.actor);
     }
     query.after = is_anew ? settled.horizon : before->horizon;
     ++refreshes_;

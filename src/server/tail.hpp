@@ -81,8 +81,13 @@ class Tail {
   /// The snapshot in memory, at `now` or later. Calls that it cannot answer fail. Nothing else of the tail may be
   /// called by this thread while it has it, and it must not have it for long. Nothing: the tail is of no use now.
   std::unique_ptr<storage::Snapshot> view(const storage::Position& now);
+  /// False: there is nothing in it yet, or any more; bring_up_to() begins it.
+  bool has_begun() const;
   /// The storage could not be asked; it may be another database when it can be.
   void begin_anew();
+
+  /// How many threads are in bring_up_to() now and wait for another one's refresh.
+  std::size_t waiting() const;
 
   void count_hit() { ++hits_; }
   void count_miss() { ++misses_; }
@@ -115,11 +120,12 @@ class Tail {
   std::atomic<std::uint64_t> hits_{0}, misses_{0}, refreshes_{0};
 
   // One refresh at a time. Whoever waits needs one that began after it came.
-  std::mutex turn_mutex_;
+  mutable std::mutex turn_mutex_;
   std::condition_variable finished_one_;
   std::uint64_t begun_ = 0, finished_ = 0;
   bool is_refreshing_ = false;
   bool has_worked_ = false;  // the last one
+  std::size_t waiting_ = 0;
 
   // Used by whoever has the turn.
   std::optional<std::pair<std::string, Version>> resting_;  // epoch and horizon at which too much lay above the horizon

@@ -120,7 +120,7 @@ class FaultyStorage : public storage::ForwardingStorage {
       : storage::ForwardingStorage(*inner), owned_(std::move(inner)) {}
   FaultPlan plan;
   std::function<void(storage::ChangeMark&)> alter_mark;  // what another storage would have told
-  std::size_t writes = 0, snapshots = 0, positions = 0;
+  std::size_t writes = 0, snapshots = 0, positions = 0, changes = 0, marks = 0;
   std::vector<storage::WriteMode> modes;         // of the writes
   storage::PushIntent intent;                    // of the last write
   std::optional<storage::WriteMode> retry_mode;  // what a transaction asks for after a failure
@@ -135,6 +135,12 @@ class FaultyStorage : public storage::ForwardingStorage {
     if (const auto code = ask("snapshot")) return tl::unexpected(planned_error(*code));
     return inner_->open_snapshot(settled);
   }
+  Result<std::optional<storage::RecentChanges>> changes_since(const storage::Position& settled,
+                                                              const storage::ChangesQuery& query) override {
+    ++changes;
+    if (const auto code = ask("changes_since")) return tl::unexpected(planned_error(*code));
+    return inner_->changes_since(settled, query);
+  }
   Result<std::unique_ptr<storage::WriteTransaction>> begin_write(Timestamp now,
                                                                  const storage::WriteOptions& options) override {
     ++writes;
@@ -146,6 +152,7 @@ class FaultyStorage : public storage::ForwardingStorage {
     return std::make_unique<FaultyTransaction>(std::move(*opened), &plan, options.mode, &retry_mode);
   }
   Result<storage::ChangeMark> change_mark() override {
+    ++marks;
     if (const auto code = ask("change_mark")) return tl::unexpected(planned_error(*code));
     auto mark = inner_->change_mark();
     if (mark && alter_mark) alter_mark(*mark);

@@ -26,6 +26,7 @@
 #include "server/test_domain.hpp"
 #include "server/test_storage.hpp"
 #include "tests/backends/backend.hpp"
+#include "tests/backends/tail_switch.hpp"
 
 namespace nizhal::server::testing {
 
@@ -123,7 +124,7 @@ class World {
         random(7),
         clock(kStart),
         authenticator(kSecret),
-        limits_(std::move(limits)) {
+        limits_(nizhal::testing::with_tail_as_told(std::move(limits))) {
     start(std::move(given));
   }
 

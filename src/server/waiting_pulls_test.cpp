@@ -1,5 +1,6 @@
 // Idle pulls that wait together: one look for all, which begins after they came, and everything else the usual way.
-#include "server/idle_pulls.hpp"
+// There is no tail here; what waits for it is tested with it.
+#include "server/waiting_pulls.hpp"
 
 #include <gtest/gtest.h>
 
@@ -16,9 +17,13 @@ using Told = std::optional<protocol::HttpResponse>;
 
 class IdlePullsTogether : public ::testing::Test {
  protected:
-  explicit IdlePullsTogether(Limits limits = {}) : world(std::move(limits)) {
+  explicit IdlePullsTogether(Limits limits = {}) : world(without_tail(std::move(limits))) {
     world.run("u1", "addNote", "n1");
     world.run("u2", "addNote", "n2");
+  }
+  static Limits without_tail(Limits limits) {
+    limits.tail_bytes_max = 0;
+    return limits;
   }
   protocol::HttpRequest request_of(std::string_view user, const std::string& cursor) {
     protocol::HttpRequest request;
