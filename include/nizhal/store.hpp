@@ -58,7 +58,8 @@ struct StoreOptions {
   Durability durability = Durability::Process;
   OtherActor other_actor = OtherActor::Refuse;
   bool start_online = true;  // false: never touch the network until sync_now() or set_online(true)
-  std::chrono::milliseconds pull_interval{30'000};  // how often to pull when no poke came
+  /// How often to pull while the socket that brings pokes is down; ten times rarer while it is open.
+  std::chrono::milliseconds pull_interval{30'000};
   std::function<void(std::string_view level, std::string_view message)> log = {};
 };
 
@@ -220,7 +221,8 @@ class Store {
 
   /// Tells everybody who has the bucket that this user is there, with a payload (a JSON object of at most 4 KiB), for
   /// as long as the store is connected and until untrack(). Said again after each reconnect and with each heartbeat; a
-  /// second call replaces the payload. Nothing of it is stored, and nobody is promised to hear of it. Errors: usage (no
+  /// second call replaces the payload. Nothing of it is stored, and nobody is promised to hear of it. A handle that
+  /// stands by (StoreStatus::standby) shows nobody, and says what it tracks once it takes over. Errors: usage (no
   /// server, the payload is no JSON object or too long).
   Result<void> track(std::string_view bucket, std::string_view payload = "{}");
   void untrack(std::string_view bucket);
