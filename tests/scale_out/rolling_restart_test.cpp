@@ -114,7 +114,8 @@ class Device {
 TEST(ScaleOut, OneInstanceIsKilledUnderLoadAndAllAreRestartedAndNobodySeesIt) {
   const std::string url = shared_server().create_database();
   const std::string database = postgres::parse_url(url)->database;
-  ServerProcess first("notes", url), second("notes", url);
+  const std::vector<std::string> realtime{"--realtime", "listen-notify"};
+  ServerProcess first("notes", url, realtime), second("notes", url, realtime);
   ASSERT_NE(first.url(), "") << first.why();
   ASSERT_NE(second.url(), "") << second.why();
   Balancer balancer({first.url(), second.url()});
