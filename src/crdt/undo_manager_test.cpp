@@ -74,6 +74,20 @@ TEST(UndoManager, SetsKeysBackUnlessSomebodyElseHasSetThemSince) {
   EXPECT_EQ(map.get("k"), Any("theirs"));
 }
 
+// The higher client id would win the key, so only looking at what others did keeps theirs.
+TEST(UndoManager, DoesNotTakeAKeyFromALowerClient) {
+  Document document(5), other(2);
+  Map map = document.map("m");
+  ASSERT_TRUE(map.set("k", "first"));
+  UndoManager undo(document, {map.node()});
+  ASSERT_TRUE(map.set("k", "second"));
+  ASSERT_TRUE(other.apply_update(document.encode_state_as_update()));
+  ASSERT_TRUE(other.map("m").set("k", "theirs"));
+  ASSERT_TRUE(document.apply_update(other.encode_state_as_update(), "remote"));
+  undo.undo();
+  EXPECT_EQ(map.get("k"), Any("theirs"));
+}
+
 TEST(UndoManager, TracksTheOriginsThatItIsTold) {
   Document document(1);
   Text text = document.text("t");
