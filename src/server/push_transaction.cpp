@@ -251,8 +251,7 @@ Result<PushTransaction::Decision> PushTransaction::run(const MutatorDef& mutator
   Decision decision;
   // An older app's arguments are brought to today's; who names no version means today's.
   std::string thrown;
-  auto values =
-      decode_arguments_of(mutator, mutation.args_version.value_or(mutator.version), mutation.args, &thrown);
+  auto values = decode_arguments_of(mutator, mutation.args_version.value_or(mutator.version), mutation.args, &thrown);
   if (!thrown.empty()) log_.error("push", "an upcaster of mutator \"" + mutator.name + "\" threw: " + thrown);
   if (!values) {
     decision.outcome = std::move(values.error());

@@ -167,7 +167,10 @@ std::vector<std::string> Device::rows(std::string_view sql) {
 }
 
 World::World(std::uint64_t seed, Domain domain, server::Limits limits, BackendKind kind)
-    : random(seed), limits_(with_tail_as_told(std::move(limits))), authenticator_(std::string(kSecret)), backend_(make_backend(kind)) {
+    : random(seed),
+      limits_(with_tail_as_told(std::move(limits))),
+      authenticator_(std::string(kSecret)),
+      backend_(make_backend(kind)) {
   compiled_ = require(CompiledDomain::compile(std::move(domain)), "compile the domain");
   open_server();
 }
