@@ -32,9 +32,17 @@ class MutatorBackend {
   /// Refuses the mutation (`already_exists`) when the key is taken.
   virtual void insert(const TableDef& table, const Row& row, Scope scope) = 0;
   virtual void upsert(const TableDef& table, const Row& row, Scope scope) = 0;
-  /// Sets the given columns of one row; false when there is no such row in reach.
+  /// Sets the given columns of one row; false when there is no such row in reach. What is given counts as edited, also
+  /// where it is equal (Merge::Field).
   virtual bool update(const TableDef& table, const Value& key,
                       const std::vector<std::pair<std::size_t, Value>>& changes, Scope scope) = 0;
+  /// Sets the columns in which the row with this row's key differs from it; false when there is none in reach.
+  virtual bool replace(const TableDef& table, const Row& row, Scope scope) {
+    std::vector<std::pair<std::size_t, Value>> changes;
+    for (std::size_t i = 0; i < row.size(); ++i)
+      if (i != table.key_index()) changes.emplace_back(i, row[i]);
+    return update(table, row[table.key_index()], changes, scope);
+  }
   virtual bool remove(const TableDef& table, const Value& key, Scope scope) = 0;
   virtual std::int64_t next_in_bucket(const TableDef& table, std::string_view number_column,
                                       std::string_view bucket_column, const Value& bucket, Scope scope) = 0;
@@ -85,7 +93,8 @@ class MutatorContext {
   void upsert(const Table<T>& table, const T& object) {
     backend_->upsert(table.def(), table.to_row(object), scope_);
   }
-  /// Replaces the row that has this object's key; false when there is none in reach.
+  /// Replaces the row that has this object's key; false when there is none in reach. Only columns that differ from the
+  /// row count as edited (Merge::Field).
   template <class T>
   bool update(const Table<T>& table, const T& object) {
     const TableDef& def = table.def();
@@ -93,12 +102,10 @@ class MutatorContext {
       backend_->fail_usage("update of " + def.name + ": the table has no key");
       return false;
     }
-    const Row row = table.to_row(object);
-    std::vector<std::pair<std::size_t, Value>> changes;
-    for (std::size_t i = 0; i < row.size(); ++i)
-      if (i != def.key_index()) changes.emplace_back(i, row[i]);
-    return backend_->update(def, row[def.key_index()], changes, scope_);
+    return backend_->replace(def, table.to_row(object), scope_);
   }
+  /// Sets some columns: `ctx.update(notes, id, {set("title", text)})`. Into a CRDT column an update is merged:
+  /// `set("body", CrdtText{update})`.
   template <class T, class K>
   bool update(const Table<T>& table, const K& key, const std::vector<Assignment>& assignments) {
     std::vector<std::pair<std::size_t, Value>> changes;

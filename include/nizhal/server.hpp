@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include <nizhal/conflict.hpp>
 #include <nizhal/domain.hpp>
 #include <nizhal/result.hpp>
 
@@ -85,6 +86,8 @@ struct ServerOptions {
   std::string admin_password = {};        // for /nizhal/audit and /nizhal/stats; empty: they answer 404
   std::string seed_sql = {};              // a script run after provisioning, as any other program's writes; empty: none
   std::function<void(std::string_view level, std::string_view area, std::string_view message)> log = {};
+  /// Called after the commit for each edit that lost (Merge::Field), on a worker; it must not block for long.
+  std::function<void(const ReportedConflict&)> on_conflict = {};
 };
 
 struct ListenOptions {

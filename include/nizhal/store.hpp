@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include <nizhal/conflict.hpp>
 #include <nizhal/domain.hpp>
 #include <nizhal/live.hpp>
 #include <nizhal/result.hpp>
@@ -106,6 +107,7 @@ struct StoreStatus {
   bool upgrade_required = false;
   std::uint64_t pending = 0;
   std::uint64_t dead_letters = 0;
+  std::uint64_t conflicts = 0;                                 // not dismissed yet
   std::optional<std::uint64_t> progress_rows, progress_total;  // first sync or backfill under way
   std::optional<Timestamp> last_synced;
   std::string last_error;          // with what to do; empty when the last attempt went well
@@ -246,6 +248,12 @@ class Store {
   Result<Ticket> retry(std::int64_t dead_letter);
   Result<Ticket> retry_with(std::int64_t dead_letter, std::string_view args);
   Result<void> discard(std::int64_t dead_letter);
+
+  /// Which of this device's edits lost to a later one of somebody else (Merge::Field), oldest first, until dismissed.
+  Result<std::vector<LostEdit>> conflicts() const;
+  /// Called with each one when the server tells of it, once.
+  [[nodiscard]] Subscription on_conflict(std::function<void(const LostEdit&)> callback);
+  Result<void> dismiss_conflict(std::int64_t id);
 
  private:
   friend Result<Store> open_store(StoreOptions options);

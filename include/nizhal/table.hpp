@@ -14,10 +14,10 @@
 
 namespace nizhal {
 
-/// How concurrent edits of one row merge. Field is declared but refused at registration until it is built.
+/// How concurrent edits of one row merge; CRDT columns merge by themselves under either. A removed row stays removed.
 enum class Merge {
-  LastWrite,  // commit order on the server
-  Field,      // per column, the higher hybrid logical clock
+  LastWrite,  // the edit that the server handles last, whole
+  Field,      // per column, the edit with the higher hybrid logical clock; what loses is reported as a Conflict (S22)
 };
 
 struct ColumnDef {
@@ -36,6 +36,11 @@ struct TableDef {
   bool append_only = false;  // rows are only ever inserted; a mutator that does else is refused
 
   static constexpr std::size_t npos = static_cast<std::size_t>(-1);
+  bool has_crdt() const {
+    for (const ColumnDef& column : columns)
+      if (is_crdt(column.type)) return true;
+    return false;
+  }
   /// Position of a column, or npos.
   std::size_t index_of(std::string_view column) const {
     for (std::size_t i = 0; i < columns.size(); ++i)
@@ -119,7 +124,9 @@ class Table {
   template <class M>
   void add_column(std::string name, M T::*member) {
     using Traits = ValueTraits<M>;
-    state_->def.columns.push_back({std::move(name), Traits::type, Traits::nullable, std::nullopt});
+    std::optional<Value> initial;
+    if (is_crdt(Traits::type)) initial = Traits::to_value(M{});
+    state_->def.columns.push_back({std::move(name), Traits::type, Traits::nullable, std::move(initial)});
     state_->accessors.push_back(
         {[member](const T& object) { return Traits::to_value(object.*member); },
          [member](T& object, const Value& value) { return Traits::from_value(value, object.*member); }});

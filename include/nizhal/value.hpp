@@ -66,6 +66,19 @@ struct Blob {
   auto operator<=>(const Blob&) const = default;
 };
 
+/// A text, or a map, that many edit at once: its state in the Yjs update format, version 1. <nizhal/crdt.hpp> reads and
+/// edits it; the root type within has the column's name. What a mutator writes into such a column is merged into it.
+struct CrdtText {
+  std::vector<std::uint8_t> state = {0, 0};  // the empty update, "AAA=" on the wire
+  auto operator<=>(const CrdtText&) const = default;
+};
+struct CrdtMap {
+  std::vector<std::uint8_t> state = {0, 0};
+  auto operator<=>(const CrdtMap&) const = default;
+};
+/// Whether writes into such a column are merged into it.
+constexpr bool is_crdt(ColumnType type) { return type == ColumnType::crdt_text || type == ColumnType::crdt_map; }
+
 /// One value of one column. The column's type tells what the alternative means:
 /// null: monostate; boolean: bool; integer, bigint, timestamp (microseconds): int64; real: double;
 /// text, uuid, numeric, date, json: string; blob and CRDT columns: Blob.
@@ -110,6 +123,18 @@ struct TextTraits {
     return true;
   }
 };
+template <class T, ColumnType kType>
+struct CrdtTraits {
+  static constexpr ColumnType type = kType;
+  static constexpr bool nullable = false;
+  static Value to_value(const T& value) { return Value(Blob{value.state}); }
+  static bool from_value(const Value& value, T& out) {
+    const auto* stored = std::get_if<Blob>(&value);
+    if (!stored) return false;
+    out.state = stored->bytes;
+    return true;
+  }
+};
 }  // namespace detail
 
 template <>
@@ -132,6 +157,10 @@ template <>
 struct ValueTraits<Json> : detail::TextTraits<Json, ColumnType::json> {};
 template <>
 struct ValueTraits<Blob> : detail::PlainTraits<Blob, ColumnType::blob, Blob> {};
+template <>
+struct ValueTraits<CrdtText> : detail::CrdtTraits<CrdtText, ColumnType::crdt_text> {};
+template <>
+struct ValueTraits<CrdtMap> : detail::CrdtTraits<CrdtMap, ColumnType::crdt_map> {};
 template <>
 struct ValueTraits<Timestamp> {
   static constexpr ColumnType type = ColumnType::timestamp;

@@ -25,6 +25,7 @@ struct PullRequest {
   std::optional<std::vector<std::string>> buckets;
   std::optional<std::vector<std::string>> sync_rules;        // beside `buckets`
   std::optional<std::map<std::string, std::string>> schema;  // table → fingerprint
+  bool updates = false;  // a CRDT column may come as `{"update": base64}`, what this device lacks, instead of its state
 };
 /// The error (bad_request) names the field.
 Result<PullRequest> decode_pull_request(std::string_view body);
@@ -39,6 +40,8 @@ struct RemovedRow {
 struct ChangedTable {
   std::string table;
   std::vector<Row> rows;
+  /// By row, the columns whose value is an update to be merged into what the device has. Empty: none in any row.
+  std::vector<std::vector<std::size_t>> updates = {};
 };
 struct PullProgress {
   std::uint64_t rows = 0, total = 0;
@@ -59,6 +62,7 @@ struct PullPage {
   std::optional<std::string> last_client_mutation_id;
   std::optional<PullProgress> progress;
   std::optional<Timestamp> server_time;
+  std::optional<std::string> hlc;  // the highest stamp in the page's rows (Merge::Field)
 };
 Result<PullPage> decode_page(const Domain& domain, std::string_view body);
 
@@ -79,6 +83,7 @@ class PageWriter {
     std::optional<std::string> last_client_mutation_id;
     std::optional<PullProgress> progress;
     Timestamp server_time;
+    std::string hlc = {};  // empty: none
   };
   /// The first six fields of docs/protocol.md are always there, in its order.
   std::string finish(const Tail& tail);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <nizhal/result.hpp>
+#include <nizhal/value.hpp>
 
 #include "base/ids.hpp"
 #include "base/json.hpp"
@@ -51,6 +52,15 @@ enum class PushStatus {
 const char* to_string(PushStatus status);
 std::optional<PushStatus> parse_push_status(std::string_view text);
 
+/// An edit of this mutation that lost (Merge::Field).
+struct PushConflict {
+  std::string table, key, column;
+  std::string lost;     // JSON
+  Timestamp at;         // on the wire ISO 8601, as winner_at
+  Timestamp winner_at;  // not whose it is: that may be another actor
+  bool operator==(const PushConflict&) const = default;
+};
+
 struct PushResult {
   std::string client_mutation_id = {};
   PushStatus status = PushStatus::not_tried;
@@ -58,6 +68,7 @@ struct PushResult {
   std::string error = {};
   std::optional<std::string> server_id = {};
   std::optional<std::vector<std::string>> affected_buckets = {};
+  std::vector<PushConflict> conflicts = {};
 };
 struct PushReply {
   std::vector<PushResult> results = {};

@@ -40,8 +40,11 @@ struct Limits {
   double request_burst = 0;
   std::size_t rate_limited_actors_max = 100'000;  // token buckets kept in memory
   std::chrono::seconds busy_retry_after{1};
-  std::string admin_password;             // empty: admin endpoints answer 404
-  std::size_t audit_limit_default = 100;  // rows of an audit answer
+  std::size_t crdt_update_bytes_max = 256 << 10;  // of one write: merging takes time, at worst by its square
+  std::size_t crdt_state_bytes_max = 4 << 20;     // of one column: it is read and written whole with each edit
+  std::size_t crdt_recent_bytes_max = 16 << 10;   // of one row's recent updates, from which pulls send what is new
+  std::string admin_password;                     // empty: admin endpoints answer 404
+  std::size_t audit_limit_default = 100;          // rows of an audit answer
   std::size_t audit_limit_max = 1'000;
   std::size_t audit_scan_max = 10'000;  // rows that one audit answer looks through
 };

@@ -36,6 +36,21 @@ struct EncodedRow {
   Version version{};
   std::string key;   // key_text of the primary key
   std::string json;  // append_row_json
+  /// As in MergeState. `recent` only where a LiveQuery asked for it, and never in a backfill.
+  std::string stamps = {}, recent = {};
+};
+
+/// What the engine keeps beside a row to merge later writes into it. Storages keep it as it is, with two exceptions:
+/// after another program's write the columns that it changed are stamped with the time of the database
+/// (domain/field_stamps.hpp), and `recent` is empty when it changed a CRDT column or the row's buckets.
+struct MergeState {
+  std::string stamps;  // of a table with Merge::Field: when each column was last edited; else empty
+  std::string recent;  // of a table with CRDT columns: the updates of late (server/recent_updates.hpp); bytes
+  bool operator==(const MergeState&) const = default;
+};
+struct MergeRow {
+  Row row;
+  MergeState merge;
 };
 
 /// A recorded tombstone or exit.
@@ -62,6 +77,7 @@ struct LiveQuery {
   Version after{};
   std::optional<Version> through;    // inclusive
   std::optional<std::size_t> limit;  // the lowest versions first
+  bool with_recent = false;          // EncodedRow::recent
 };
 
 struct ClientRecord {
@@ -84,6 +100,7 @@ struct MutationRecord {
   std::string code, error;
   std::optional<std::string> server_id;
   std::optional<std::vector<std::string>> affected_buckets;
+  std::string conflicts = {};  // JSON, as the push reply has them; empty: none
 };
 
 struct AuditRow {
@@ -96,7 +113,7 @@ struct AuditRow {
   std::string outcome;  // "applied" or the refusal's code
   bool unscoped = false;
   std::vector<std::string> buckets;  // keys of the buckets it changed
-  std::string changes;               // JSON: [{"table","key","op"}]
+  std::string changes;               // JSON: [{"table","key","op","lost"?}]
 };
 
 /// The state that pulls are judged against, read in the snapshot.
@@ -183,6 +200,20 @@ class WriteTransaction {
   virtual Result<bool> update(const TableDef& table, const Value& key,
                               const std::vector<std::pair<std::size_t, Value>>& changes) = 0;
   virtual Result<bool> remove(const TableDef& table, const Value& key) = 0;
+
+  /// The three for tables that merge (Merge::Field, CRDT columns): as get(), insert() and update(), with what is kept
+  /// to merge later writes. update_merged() without changes writes `merge` only, and the row counts as changed.
+  virtual Result<std::optional<MergeRow>> get_to_merge(const TableDef& /*table*/, const Value& /*key*/) {
+    return tl::unexpected(Error{ErrorCode::internal, "this storage does not merge"});
+  }
+  virtual Result<bool> insert_merged(const TableDef& /*table*/, const Row& /*row*/, const MergeState& /*merge*/) {
+    return tl::unexpected(Error{ErrorCode::internal, "this storage does not merge"});
+  }
+  virtual Result<bool> update_merged(const TableDef& /*table*/, const Value& /*key*/,
+                                     const std::vector<std::pair<std::size_t, Value>>& /*changes*/,
+                                     const MergeState& /*merge*/) {
+    return tl::unexpected(Error{ErrorCode::internal, "this storage does not merge"});
+  }
   /// One above both the counter and the highest number now in the group; recorded.
   virtual Result<std::int64_t> next_number(const TableDef& table, std::string_view number_column,
                                            std::string_view bucket_column, const Value& bucket) = 0;
@@ -212,6 +243,7 @@ class WriteTransaction {
 
 struct GcReport {
   std::uint64_t removals = 0, mutations = 0, audit_rows = 0;
+  std::uint64_t recent = 0;  // rows whose MergeState::recent was older, and is empty now
   Version pruned_through{};
 };
 

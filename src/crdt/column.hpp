@@ -1,0 +1,35 @@
+// What a write into a CRDT column does: the update is merged into the state. The same on the device and on the server.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include <nizhal/result.hpp>
+#include <nizhal/value.hpp>
+
+#include "crdt/encoding.hpp"
+
+namespace nizhal::crdt {
+
+struct MergeLimits {
+  std::size_t update_bytes_max = 0;  // 0: no limit
+  std::size_t state_bytes_max = 0;
+  /// Of comparisons between blocks that claim one place, so that a hostile update cannot keep a thread busy.
+  std::uint64_t steps_max = 0;
+};
+
+struct MergedColumn {
+  Bytes state;              // with the update
+  Bytes update;             // what whoever has the state before lacks now; the empty update: nothing
+  bool is_changed = false;  // the state says more than before
+};
+
+/// `root` is the column's name and `type` crdt_text or crdt_map; `state` may be empty (a new value). Deterministic: the
+/// same state and update give the same bytes. Errors: bad_request (the update is none: nothing was done), invalid_args
+/// (a limit; the message says which), corrupt (the state is none).
+Result<MergedColumn> merge_column(ColumnType type, std::string_view root, std::span<const std::uint8_t> state,
+                                  std::span<const std::uint8_t> update, const MergeLimits& limits = {});
+
+}  // namespace nizhal::crdt
