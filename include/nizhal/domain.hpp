@@ -19,7 +19,7 @@
 namespace nizhal {
 
 /// Bumped whenever a struct in include/nizhal/ that crosses into a domain library changes shape.
-inline constexpr int kDomainAbi = 2;
+inline constexpr int kDomainAbi = 3;
 
 struct DomainOptions {
   std::string version = "0.0.0";  // the contract version clients send: dotted numbers

@@ -62,6 +62,7 @@ struct Words {
   bool watches = false;
   WatchOptions watch;
   PresenceWords presence;
+  EditWords edit;
   std::string present_for, presence_timeout = "5s";
 };
 
@@ -137,6 +138,19 @@ void add_client_command(const Commands& commands) {
   mutate->add_option("NAME", words->name, "The mutator; - reads `NAME JSON` lines from standard input")->required();
   mutate->add_option("JSON", words->args, "Its arguments, one JSON object");
 
+  CLI::App* edit = add(client, "edit", "Edit a CRDT column of a row: print the update, or run a mutator with it",
+                       [](const Globals& globals, Store& store, const Words& given) {
+                         return client_edit(globals, store, given.client.domain, given.edit);
+                       });
+  edit->add_option("TABLE", words->edit.table, "The table")->required();
+  edit->add_option("KEY", words->edit.key, "The row's key")->required();
+  edit->add_option("COLUMN", words->edit.column, "The column, of type crdt_text or crdt_map")->required();
+  edit->add_option("OPERATION", words->edit.operation,
+                   "insert POSITION TEXT, remove POSITION LENGTH (of a text); set NAME JSON, unset NAME (of a map)")
+      ->required();
+  edit->add_option("OPERANDS", words->edit.operands, "As the operation says")->required()->expected(1, 2);
+  edit->add_option("--mutator", words->edit.mutator, "Run this mutator, whose arguments are the key and the update");
+
   CLI::App* sync = add(client, "sync", "Push and pull until nothing is pending, or until it fails", run_sync);
   sync->add_option("--timeout", words->timeout, "How long to try: 30s, 10m")->capture_default_str();
 
@@ -196,12 +210,12 @@ void add_client_command(const Commands& commands) {
                           return client_retry(globals, store, given.dead_letter, nullptr);
                         });
   retry->add_option("ID", words->dead_letter, "Its id in the list")->required();
-  CLI::App* edit = add(dead_letters, "edit", "Put one back into the outbox with other arguments",
-                       [](const Globals& globals, Store& store, const Words& given) {
-                         return client_retry(globals, store, given.dead_letter, &given.args);
-                       });
-  edit->add_option("ID", words->dead_letter, "Its id in the list")->required();
-  edit->add_option("JSON", words->args, "All arguments, one JSON object")->required();
+  CLI::App* edit_letter = add(dead_letters, "edit", "Put one back into the outbox with other arguments",
+                              [](const Globals& globals, Store& store, const Words& given) {
+                                return client_retry(globals, store, given.dead_letter, &given.args);
+                              });
+  edit_letter->add_option("ID", words->dead_letter, "Its id in the list")->required();
+  edit_letter->add_option("JSON", words->args, "All arguments, one JSON object")->required();
   CLI::App* discard =
       add(dead_letters, "discard", "Drop one for good", [](const Globals& globals, Store& store, const Words& given) {
         return client_discard(globals, store, given.dead_letter);

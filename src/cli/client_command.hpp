@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include <nizhal/store.hpp>
 
@@ -51,6 +52,16 @@ struct PresenceWords {
 int client_track(const Globals& globals, Store& store, const PresenceWords& words);
 /// Who is present in the bucket; one line per change when watching.
 int client_presence(const Globals& globals, Store& store, const PresenceWords& words);
+
+struct EditWords {
+  std::string table, key, column;
+  std::string operation;              // insert, remove, set, unset
+  std::vector<std::string> operands;  // of it
+  std::string mutator;                // to run with the update; empty: print it
+};
+/// An edit of a CRDT column, made from what the device has: prints the update, or runs a mutator with it.
+int client_edit(const Globals& globals, Store& store, const std::string& library, const EditWords& words);
+
 int client_outbox(const Globals& globals, const Store& store);
 int client_dead_letters(const Globals& globals, const Store& store);
 int client_retry(const Globals& globals, Store& store, std::int64_t dead_letter, const std::string* args);

@@ -1,0 +1,3 @@
+#include "docs.hpp"
+
+NIZHAL_DOMAIN(docs::domain)

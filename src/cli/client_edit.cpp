@@ -1,0 +1,178 @@
+// `nizhal client edit`: an edit of a CRDT column from the terminal, as an update for a mutator.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <random>
+#include <string>
+#include <string_view>
+
+#include "base/bytes.hpp"
+#include "cli/client_command.hpp"
+#include "cli/domain_library.hpp"
+#include "cli/output.hpp"
+#include "crdt/any.hpp"
+#include "crdt/document.hpp"
+#include "crdt/updates.hpp"
+#include "domain/value_json.hpp"
+
+namespace nizhal::cli {
+namespace {
+
+struct Place {
+  TableDef table;
+  ColumnDef column;
+  Value key;
+};
+
+Result<Place> place_of(const Domain& domain, const EditWords& words) {
+  const TableDef* table = domain.find_table(words.table);
+  if (!table) return failure(ErrorCode::usage, fmt::format("the domain has no table \"{}\"", words.table));
+  const std::size_t column = table->index_of(words.column);
+  if (column == TableDef::npos)
+    return failure(ErrorCode::usage, fmt::format("table \"{}\" has no column \"{}\"", words.table, words.column));
+  if (!is_crdt(table->columns[column].type))
+    return failure(ErrorCode::usage,
+                   fmt::format("table \"{}\", column \"{}\" is of type {}; only crdt_text and crdt_map are edited",
+                               words.table, words.column, to_string(table->columns[column].type)));
+  auto key = key_from_text(*table, words.key);
+  if (!key) return failure(ErrorCode::usage, fmt::format("\"{}\" is no key of table \"{}\"", words.key, words.table));
+  return Place{*table, table->columns[column], *std::move(key)};
+}
+
+std::string quoted(std::string_view text) {
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("''") : std::string(1, c);
+  return out + "'";
+}
+
+Result<Blob> state_of(const Store& store, const Place& place) {
+  const std::string key = key_text(place.key);
+  const bool is_number = std::holds_alternative<std::int64_t>(place.key);
+  const auto found = store.sql(fmt::format("SELECT \"{}\" FROM \"{}\" WHERE \"{}\" = {}", place.column.name,
+                                           place.table.name, place.table.key, is_number ? key : quoted(key)));
+  if (!found) return tl::unexpected(found.error());
+  if (found->rows.empty())
+    return failure(ErrorCode::not_found, fmt::format("table \"{}\" has no row \"{}\" here", place.table.name, key));
+  const auto* state = std::get_if<Blob>(&found->rows.front().front());
+  return state ? *state : Blob{};
+}
+
+Result<std::uint64_t> number(std::string_view text, std::string_view what) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size())
+    return failure(ErrorCode::usage, fmt::format("{} must be a whole number, not \"{}\"", what, text));
+  return value;
+}
+
+Result<void> edit_text(crdt::Text text, const EditWords& words) {
+  const std::string& first = words.operands[0];
+  auto position = first == "end" ? Result<std::uint64_t>(text.length()) : number(first, "POSITION");
+  if (!position) return tl::unexpected(position.error());
+  if (words.operation == "insert") return text.insert(*position, words.operands[1]);
+  const auto length = number(words.operands[1], "LENGTH");
+  if (!length) return tl::unexpected(length.error());
+  return text.remove(*position, *length);
+}
+
+Result<void> edit_map(crdt::Map map, const EditWords& words) {
+  if (words.operation == "unset") {
+    map.remove(words.operands[0]);
+    return {};
+  }
+  const auto value = crdt::any_from_json(words.operands[1]);
+  if (!value)
+    return failure(ErrorCode::usage,
+                   fmt::format("the value must be JSON, as in 5 or '\"five\"', not {}", words.operands[1]));
+  return map.set(words.operands[0], *value);
+}
+
+Result<crdt::Bytes> edited(const Place& place, const Blob& state, const EditWords& words) {
+  struct Operation {
+    std::string_view name;
+    ColumnType type;
+    std::size_t operands;
+  };
+  static constexpr Operation kOperations[] = {{"insert", ColumnType::crdt_text, 2},
+                                              {"remove", ColumnType::crdt_text, 2},
+                                              {"set", ColumnType::crdt_map, 2},
+                                              {"unset", ColumnType::crdt_map, 1}};
+  const auto* operation = std::find_if(std::begin(kOperations), std::end(kOperations),
+                                       [&](const Operation& known) { return known.name == words.operation; });
+  if (operation == std::end(kOperations) || operation->type != place.column.type ||
+      operation->operands != words.operands.size())
+    return failure(ErrorCode::usage,
+                   fmt::format("column \"{}\" is a {}: {}", place.column.name, to_string(place.column.type),
+                               place.column.type == ColumnType::crdt_text
+                                   ? "insert POSITION TEXT (POSITION may be `end`), or remove POSITION LENGTH"
+                                   : "set NAME JSON, or unset NAME"));
+  // An id that nobody had before: one edit, one writer.
+  crdt::Document document(std::random_device{}());
+  if (auto loaded = document.apply_update(state.bytes.empty() ? crdt::kEmptyUpdate : state.bytes); !loaded)
+    return tl::unexpected(loaded.error());
+  crdt::Bytes update = crdt::kEmptyUpdate;
+  document.on_update([&](const crdt::Bytes& bytes, const crdt::Origin&) { update = bytes; });
+  Result<void> done;
+  document.transact([&] {
+    done = place.column.type == ColumnType::crdt_text ? edit_text(document.text(place.column.name), words)
+                                                      : edit_map(document.map(place.column.name), words);
+  });
+  if (!done) return tl::unexpected(done.error());
+  return update;
+}
+
+/// The mutator's arguments, when it is plain which is which: the key by `references(table)`, the update by its type.
+Result<std::string> arguments_of(const Domain& domain, const Place& place, const crdt::Bytes& update,
+                                 const EditWords& words) {
+  const MutatorDef* mutator = domain.find_mutator(words.mutator);
+  if (!mutator) return failure(ErrorCode::usage, fmt::format("the domain has no mutator \"{}\"", words.mutator));
+  const ArgumentDef* key = nullptr;
+  const ArgumentDef* bytes = nullptr;
+  bool is_plain = mutator->arguments.size() == 2;
+  for (const ArgumentDef& argument : mutator->arguments) {
+    const ArgumentDef*& role = argument.type == ColumnType::blob ? bytes : key;
+    is_plain = is_plain && !role && (&role == &bytes || argument.references == place.table.name);
+    role = &argument;
+  }
+  if (!is_plain || !key || !bytes)
+    return failure(
+        ErrorCode::usage,
+        fmt::format("mutator \"{}\" is not one with a key of table \"{}\" and an update; leave --mutator out "
+                    "and give the update that is printed to `mutate`",
+                    words.mutator, place.table.name));
+  std::string json = "{";
+  append_json_string(json, key->name);
+  json += ':';
+  append_value_json(json, key->type, place.key);
+  json += ',';
+  append_json_string(json, bytes->name);
+  json += fmt::format(":\"{}\"}}", to_base64(update));
+  return json;
+}
+
+}  // namespace
+
+int client_edit(const Globals& globals, Store& store, const std::string& library, const EditWords& words) {
+  const auto domain = load_domain(library);
+  if (!domain) return fail("client edit", domain.error());
+  const auto place = place_of(*domain, words);
+  if (!place) return fail("client edit", place.error());
+  const auto state = state_of(store, *place);
+  if (!state) return fail("client edit", state.error());
+  const auto update = edited(*place, *state, words);
+  if (!update) return fail("client edit", update.error());
+  if (!words.mutator.empty()) {
+    const auto arguments = arguments_of(*domain, *place, *update, words);
+    if (!arguments) return fail("client edit", arguments.error());
+    return client_mutate(globals, store, words.mutator, *arguments);
+  }
+  if (globals.json)
+    print_json(json::object{{"update", to_base64(*update)}});
+  else
+    print_line(to_base64(*update));
+  return kDone;
+}
+
+}  // namespace nizhal::cli
