@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# check_transcripts.sh BIN_DIR LIB_DIR [--show]: runs the ```console blocks of docs/transcripts.md as one shell session
-# in an empty folder and compares what they print with what the page shows (--show prints it instead). `$ ` begins a
-# command, `> ` continues it, the rest is its output, both streams together. Ids and times differ from run to run: each is compared as <id> and <time>.
-# The page says port 4000; the session takes one that is free. After a command that starts a server it waits until that
-# listens.
+# check_transcripts.sh PAGE BIN_DIR LIB_DIR [--show]: runs the ```console blocks of a page as one shell session in an
+# empty folder with the examples' domain libraries, and compares what they print with what the page shows (--show prints
+# it instead). `$ ` begins a command, `> ` continues it, the rest is its output, both streams together. Ids and times
+# differ from run to run: each is compared as <id> and <time>. The page says port 4000; the session takes one that is
+# free. After a command that starts a server, with its output in a .log of its own, it waits until that listens.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-page=docs/transcripts.md
-bin=$(realpath "$1") lib=$(realpath "$2") show=${3:-}
+page=$1 bin=$(realpath "$2") lib=$(realpath "$3") show=${4:-}
 
 session=$(mktemp -d)
 end() {
@@ -16,7 +15,7 @@ end() {
 }
 trap end EXIT
 mkdir "$session/home"
-ln -s "$lib/libledger_domain.so" "$session/home/"
+ln -s "$lib"/lib*_domain.so "$session/home/"
 export PATH="$bin:$PATH" NO_COLOR=1
 unset NIZHAL_TOKEN NIZHAL_DB
 
@@ -40,7 +39,8 @@ awk -v script="$session/script" -v expected="$session/expected" -v port="$port" 
     printf "printf \"%%s\\n\" %s\n%s\n", quoted(shown), real > script
     if (command ~ /&[ ]*$/) {
       print "echo $! >> ../pids" > script
-      if (command ~ /nizhal serve/) print "(first_line_with \"listening on\" serve.log $!) > ../ready" > script
+      if (command ~ /nizhal serve/ && match(command, /[a-z-]+\.log/))
+        print "(first_line_with \"listening on\" " substr(command, RSTART, RLENGTH) " $!) > ../ready" > script
     }
     command = ""
   }
