@@ -1,4 +1,6 @@
 // Applying an update: its blocks are integrated as soon as what they refer to is there; what lacks something waits.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <optional>
 
@@ -24,7 +26,7 @@ class Applier {
   /// What had to be left, as an update of its own.
   std::optional<PendingBlocks> run() {
     std::optional<std::size_t> head = take_next();
-    while (head) {
+    while (head && !core_.is_exhausted()) {
       const Block& block = update_.blocks[*head];
       if (block.kind != ContentKind::skip) {
         const std::uint64_t state = core_.store.end_clock(block.id.client);
@@ -206,7 +208,8 @@ IdSet apply_deletes(Core& core, const IdSet& deletes) {
         core.split(list, at, range.clock - list.at(at)->id.clock);
         at = list.find(range.clock);
       }
-      while (list.at(at)->id.clock < end) {
+      // Ranges may lie one over the other.
+      while (list.at(at)->id.clock < end && core.spend(1)) {
         Item* item = list.at(at);
         if (!item->deleted) {
           if (end < item->end_clock()) {
@@ -226,6 +229,11 @@ IdSet apply_deletes(Core& core, const IdSet& deletes) {
 }  // namespace
 
 Result<void> Core::apply(std::span<const std::uint8_t> bytes) {
+  const auto exhausted = [&] {
+    return failure(ErrorCode::invalid_args,
+                   fmt::format("the update takes more than {} comparisons of blocks that claim one place", steps_max));
+  };
+  if (is_exhausted()) return exhausted();
   Update update = std::move(decoded);
   if (auto read = decode_update(bytes, update); !read) {
     decoded = std::move(update);
@@ -233,6 +241,7 @@ Result<void> Core::apply(std::span<const std::uint8_t> bytes) {
   }
   current->is_local = false;
   auto rest = Applier(*this, update).run();
+  if (is_exhausted()) return exhausted();
   bool retry = false;
   if (pending_blocks) {
     for (const auto& [client, clock] : pending_blocks->missing) retry = retry || clock < store.end_clock(client);
@@ -259,6 +268,7 @@ Result<void> Core::apply(std::span<const std::uint8_t> bytes) {
   }
   pending_deletes = std::move(unapplied);
   decoded = std::move(update);
+  if (is_exhausted()) return exhausted();
   if (!retry) return {};
   const Bytes again = std::move(pending_blocks->update);
   pending_blocks.reset();

@@ -13,11 +13,16 @@
 
 namespace nizhal::crdt {
 
+/// A step is a block that merging compares or walks over; it takes some 10 ns, so a merge ends within a fraction of a
+/// second, whoever made the update. What people write needs a few for each of a document's blocks, and a state of 4 MB
+/// has less than a million of them.
+inline constexpr std::uint64_t kMergeStepsMax = 20'000'000;
+
 struct MergeLimits {
   std::size_t update_bytes_max = 0;  // 0: no limit
-  std::size_t state_bytes_max = 0;
-  /// Of comparisons between blocks that claim one place, so that a hostile update cannot keep a thread busy.
-  std::uint64_t steps_max = 0;
+  std::size_t state_bytes_max = 0;   // of the state before and after
+  /// Of both, opening the state and applying the update; blocks that all claim one place are compared pairwise.
+  std::uint64_t steps_max = kMergeStepsMax;
 };
 
 struct MergedColumn {

@@ -54,6 +54,7 @@ void Core::add_block(Item* item) {
 
 Item* Core::split(BlockList& list, BlockList::Position position, std::uint64_t offset) {
   Item* left = list.at(position);
+  spend(1 + left->content.size() / 64);  // the content is searched for the place, and what is behind it is moved
   Item* right = store.allocate();
   right->id = {left->id.client, left->id.clock + offset};
   right->origin = {left->id.client, right->id.clock - 1};

@@ -99,6 +99,14 @@ struct Core {
   // text_cleanup.cpp: what Yjs does after remote changes of formatted text
   void cleanup_formatting(Transaction& transaction);
 
+  /// Counts work that the size of an update does not bound: blocks compared, walked over, moved. False: more than
+  /// steps_max; then everything under way ends early, and the document is of no use any more.
+  bool spend(std::uint64_t count) {
+    steps += count;
+    return steps <= steps_max;
+  }
+  bool is_exhausted() const { return steps > steps_max; }
+
   // apply.cpp
   Result<void> apply(std::span<const std::uint8_t> update);
 
@@ -110,6 +118,7 @@ struct Core {
 
   std::uint64_t client_id;
   bool collects_garbage = true;
+  std::uint64_t steps = 0, steps_max = ~std::uint64_t{0};
   Store store;
   OrderedMap<const std::string*, std::shared_ptr<TypeNode>> roots;
   std::optional<PendingBlocks> pending_blocks;

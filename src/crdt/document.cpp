@@ -9,6 +9,7 @@ namespace nizhal::crdt {
 
 Document::Document(std::uint64_t client_id, Options options) : core_(std::make_unique<Core>(client_id)) {
   core_->collects_garbage = options.collects_garbage;
+  if (options.steps_max > 0) core_->steps_max = options.steps_max;
 }
 Document::~Document() = default;
 
@@ -32,6 +33,8 @@ Result<void> Document::apply_update(std::span<const std::uint8_t> update, const 
   core_->transact(origin, false, [&] { applied = core_->apply(update); });
   return applied;
 }
+
+std::uint64_t Document::steps() const { return core_->steps; }
 
 bool Document::has_pending() const { return core_->pending_blocks.has_value() || !core_->pending_deletes.empty(); }
 

@@ -36,6 +36,10 @@ class Document {
   struct Options {
     /// False keeps what was deleted (Yjs: gc = false), for documents whose history is looked at.
     bool collects_garbage = true;
+    /// Of blocks that applying compares or walks over in excess of an update's own; 0: no limit. Blocks that all claim
+    /// one place are compared pairwise, so this, and not their size, bounds the time that updates of strangers take.
+    /// Beyond it `apply_update` gives invalid_args, now and ever after: the document has to be thrown away.
+    std::uint64_t steps_max = 0;
   };
   explicit Document(std::uint64_t client_id) : Document(client_id, Options{}) {}
   Document(std::uint64_t client_id, Options options);
@@ -53,8 +57,10 @@ class Document {
   std::shared_ptr<TypeNode> open(std::string_view name, TypeKind kind);
 
   /// Applies as much as its causes are there for; the rest waits for later updates and is part of the state meanwhile.
-  /// bad_request: it is no update; nothing was changed.
+  /// bad_request: it is no update; nothing was changed. invalid_args: beyond `steps_max`.
   Result<void> apply_update(std::span<const std::uint8_t> update, const Origin& origin = {});
+  /// What applying has taken so far, in the unit of `steps_max`.
+  std::uint64_t steps() const;
   /// True when something waits for an update that has not come.
   bool has_pending() const;
 

@@ -28,7 +28,7 @@ void Core::resolve_conflicts(Item* item) {
   } else if (item->parent_sub) {
     Item** newest = item->parent->map.find(item->parent_sub);
     other = newest ? *newest : nullptr;
-    while (other && other->left) other = other->left;
+    while (other && other->left && spend(1)) other = other->left;
   } else {
     other = item->parent->start;
   }
@@ -46,7 +46,7 @@ void Core::resolve_conflicts(Item* item) {
   }
   const std::uint32_t walk = ++mark;
   std::uint32_t conflicts = walk;
-  for (; other && other != item->right; other = other->right) {
+  for (; other && other != item->right && spend(1); other = other->right) {
     other->before_mark = walk;
     other->conflict_mark = conflicts;
     if (item->origin == other->origin) {
@@ -89,7 +89,7 @@ void Core::integrate(Item* item) {
   } else if (item->parent_sub) {
     Item** newest = parent.map.find(item->parent_sub);
     Item* first = newest ? *newest : nullptr;
-    while (first && first->left) first = first->left;
+    for (; first && first->left; first = first->left) ++steps;
     item->right = first;
   } else {
     item->right = parent.start;

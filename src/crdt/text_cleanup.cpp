@@ -21,10 +21,11 @@ bool is_gap(const Item& item) { return item.deleted || !item.is_countable(); }
 
 // Without looking at the whole text: of several formats of one key in a gap only the last means something.
 void cleanup_gap_alone(Core& core, Item* item) {
-  while (item->right && is_gap(*item->right)) item = item->right;
+  while (item->right && is_gap(*item->right) && core.spend(1)) item = item->right;
   std::vector<const std::string*> keys;
-  for (; item && is_gap(*item); item = item->left) {
+  for (; item && is_gap(*item) && core.spend(1); item = item->left) {
     if (!item->is_live_format()) continue;
+    core.spend(keys.size());
     const std::string* key = item->extra->format_key;
     if (std::find(keys.begin(), keys.end(), key) != keys.end())
       core.delete_item(item);
@@ -36,7 +37,7 @@ void cleanup_gap_alone(Core& core, Item* item) {
 void cleanup_text(Core& core, TypeNode& type) {
   Item* start = type.start;
   AttributeMap start_attributes, attributes;
-  for (Item* end = type.start; end; end = end->right) {
+  for (Item* end = type.start; end && core.spend(1 + attributes.size()); end = end->right) {
     if (end->deleted) continue;
     if (end->kind == ContentKind::format) {
       attributes.pass(*end);
@@ -54,7 +55,7 @@ void cleanup_gap(Core& core, Item* start, const Item* current, const AttributeMa
                  AttributeMap& attributes) {
   std::vector<std::pair<const std::string*, const Item*>> last_formats;
   Item* end = start;
-  for (; end && is_gap(*end); end = end->right) {
+  for (; end && is_gap(*end) && core.spend(1 + last_formats.size()); end = end->right) {
     if (!end->is_live_format()) continue;
     const std::string* key = end->extra->format_key;
     std::erase_if(last_formats, [&](const auto& entry) { return entry.first == key; });
@@ -63,6 +64,7 @@ void cleanup_gap(Core& core, Item* start, const Item* current, const AttributeMa
   bool reached_current = false;
   for (; start != end; start = start->right) {
     if (start == current) reached_current = true;
+    if (!core.spend(1 + last_formats.size() + attributes.size())) return;
     if (!start->is_live_format()) continue;
     const std::string* key = start->extra->format_key;
     const SharedJson value = start->extra->format_value;
