@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -69,7 +70,7 @@ struct ChildProcess::State {
   pid_t pid = -1;
   std::optional<ExitStatus> status;
   Pipe input, output, errors;
-  std::array<int, 2> stop{-1, -1};  // writing to it ends the reader
+  std::array<int, 2> stop{-1, -1};  // writing to it ends the reader, after what is in the pipes then
 
   mutable std::mutex mutex;
   std::condition_variable changed;
@@ -95,12 +96,28 @@ struct ChildProcess::State {
     return true;
   }
 
+  // No more than is in the pipe now: a grandchild may go on writing for ever.
+  void take_present(int descriptor, std::string State::*text) {
+    int bytes = 0;
+    if (descriptor < 0 || ::ioctl(descriptor, FIONREAD, &bytes) != 0) return;
+    for (std::size_t before = (this->*text).size(); bytes > 0 && take(descriptor, text);) {
+      bytes -= static_cast<int>((this->*text).size() - before);
+      before = (this->*text).size();
+    }
+  }
+
+  void end_reading() { [[maybe_unused]] const ssize_t woken = ::write(stop[1], "x", 1); }
+
   void read_all() {
     std::array<pollfd, 3> watched{pollfd{output.read, POLLIN, 0}, pollfd{errors.read, POLLIN, 0},
                                   pollfd{stop[0], POLLIN, 0}};
     while (watched[0].fd >= 0 || watched[1].fd >= 0) {
       if (::poll(watched.data(), watched.size(), -1) < 0 && errno != EINTR) break;
-      if (watched[2].revents != 0) break;
+      if (watched[2].revents != 0) {
+        take_present(watched[0].fd, &State::out);
+        take_present(watched[1].fd, &State::err);
+        break;
+      }
       if (watched[0].fd >= 0 && watched[0].revents != 0 && !take(output.read, &State::out)) watched[0].fd = -1;
       if (watched[1].fd >= 0 && watched[1].revents != 0 && !take(errors.read, &State::err)) watched[1].fd = -1;
     }
@@ -168,7 +185,7 @@ ChildProcess::~ChildProcess() {
   }
   if (state_->reader.joinable()) {
     // A grandchild may still hold the pipes open: the reader must not wait for it.
-    [[maybe_unused]] const ssize_t woken = ::write(state_->stop[1], "x", 1);
+    state_->end_reading();
     state_->reader.join();
   }
 }
@@ -201,6 +218,13 @@ std::optional<std::string> ChildProcess::wait_for_line(std::string_view text, st
     auto line = next_line(std::max(left, std::chrono::milliseconds(0)));
     if (!line || line->find(text) != std::string::npos) return line;
   }
+}
+
+bool ChildProcess::wait_for_error(std::string_view text, std::chrono::milliseconds timeout) {
+  std::unique_lock lock(state_->mutex);
+  const auto has_said = [&] { return state_->err.find(text) != std::string::npos; };
+  state_->changed.wait_for(lock, timeout, [&] { return has_said() || state_->ended; });
+  return has_said();
 }
 
 bool ChildProcess::write(std::string_view text) {
@@ -256,9 +280,10 @@ std::optional<ExitStatus> ChildProcess::wait(std::chrono::milliseconds timeout) 
       state_->changed.wait_until(lock, std::min(deadline, now + std::chrono::milliseconds(100)));
     }
   }
+  // Whatever it wrote is in the pipes by now, and no time need be left for reading it.
+  state_->end_reading();
   std::unique_lock lock(state_->mutex);
-  state_->changed.wait_until(lock, std::min(deadline, Clock::now() + std::chrono::seconds(2)),
-                             [this] { return state_->ended; });
+  state_->changed.wait(lock, [this] { return state_->ended; });
   return state_->status;
 }
 

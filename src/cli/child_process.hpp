@@ -48,6 +48,9 @@ class ChildProcess {
   std::optional<std::string> next_line(std::chrono::milliseconds timeout);
   /// Takes lines until one contains `text`.
   std::optional<std::string> wait_for_line(std::string_view text, std::chrono::milliseconds timeout);
+  /// Until its standard error has said `text`, now or before; takes nothing. False when it ended, or the time ran out,
+  /// without that.
+  bool wait_for_error(std::string_view text, std::chrono::milliseconds timeout);
 
   /// False when the child no longer reads.
   bool write(std::string_view text);
@@ -55,7 +58,8 @@ class ChildProcess {
 
   /// SIGKILL, SIGTERM, …; does nothing once the child has been waited for.
   void signal(int number);
-  /// Waits for the end and for the last output; nothing when the time ran out. Safe to call again.
+  /// Waits for the end; all that it wrote is in `out` and `err` then. Nothing when the time ran out. Safe to call
+  /// again.
   std::optional<ExitStatus> wait(std::chrono::milliseconds timeout);
 
   /// All output so far.

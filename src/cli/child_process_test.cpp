@@ -6,7 +6,7 @@
 namespace nizhal::cli {
 namespace {
 
-constexpr std::chrono::seconds kPatience{60};
+constexpr std::chrono::seconds kPatience{120};
 
 std::unique_ptr<ChildProcess> shell(const std::string& script, const SpawnOptions& options = {}) {
   auto child = ChildProcess::spawn({"/bin/sh", "-c", script}, options);
@@ -38,6 +38,26 @@ TEST(ChildProcess, InputReachesTheChildAndMuchOutputNeverBlocksIt) {
   EXPECT_EQ(finished->out, "hello\n");
   EXPECT_EQ(finished->err.size(), 300000u);
   EXPECT_FALSE(finished->timed_out);
+}
+
+TEST(ChildProcess, WhatItSaysOnItsStandardErrorCanBeWaitedFor) {
+  auto child = shell("read line; echo \"it said $line\" >&2; read line");
+  EXPECT_FALSE(child->wait_for_error("it said", std::chrono::milliseconds(0)));
+  child->write("yes\n");
+  EXPECT_TRUE(child->wait_for_error("it said yes", kPatience));
+  EXPECT_TRUE(child->wait_for_error("it said", kPatience)) << "it is still said";
+  child->close_input();
+  EXPECT_FALSE(child->wait_for_error("no", kPatience)) << "it has ended";
+}
+
+TEST(ChildProcess, AllThatItWroteIsThereWhenItHasEndedAlthoughAGrandchildLivesOn) {
+  for (int i = 0; i < 20; ++i) {
+    // The grandchild keeps the pipes open until its input ends, which is when the child is dropped.
+    auto child = shell("exec 3<&0; (read line <&3) & head -c 60000 /dev/zero >&2; echo last");
+    ASSERT_EQ(child->wait(kPatience), (ExitStatus{0, 0}));
+    EXPECT_EQ(child->err().size(), 60'000U);
+    EXPECT_EQ(child->out(), "last\n");
+  }
 }
 
 TEST(ChildProcess, ItsEnvironmentAndDirectoryAreTheOnesGiven) {
