@@ -135,6 +135,15 @@ protocol::HttpResponse Admin::stats(const LiveFigures& live) {
   figures["removals"] = live.tail.removals;
   figures["start"] = number(live.tail.start);
   body["tail"] = std::move(figures);
+  json::object presence;
+  presence["present"] = live.presence.present;
+  presence["bytes"] = live.presence.bytes;
+  presence["tracked"] = live.presence.tracked;
+  presence["told"] = live.presence.told;
+  presence["late"] = live.presence.late;
+  presence["evicted"] = live.presence.evicted;
+  presence["refused"] = live.presence.refused;
+  body["presence"] = std::move(presence);
   return json_response(200, to_text(body));
 }
 

@@ -10,6 +10,7 @@
 #include "realtime/realtime.hpp"
 #include "server/counters.hpp"
 #include "server/limits.hpp"
+#include "server/presence.hpp"
 #include "server/tail.hpp"
 #include "storage/storage.hpp"
 
@@ -18,6 +19,7 @@ namespace nizhal::server {
 /// What the other parts of this instance tell for /nizhal/stats.
 struct LiveFigures {
   TailFigures tail = {};
+  PresenceFigures presence = {};
   std::size_t streams = 0;
   std::uint64_t pokes = 0;                       // frames sent
   const realtime::Realtime* realtime = nullptr;  // none: this instance hears no others

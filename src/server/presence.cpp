@@ -101,6 +101,14 @@ std::size_t Presence::bytes() const {
   return bytes_;
 }
 
+PresenceFigures Presence::figures() const {
+  const std::lock_guard lock(mutex_);
+  PresenceFigures figures = figures_;
+  figures.present = entries_;
+  figures.bytes = bytes_;
+  return figures;
+}
+
 // Streams
 
 void Presence::opened(StreamId stream, const std::string& user_id, std::shared_ptr<StreamPeer> peer) {
@@ -176,13 +184,19 @@ bool Presence::frame(StreamId stream, std::string_view text) {
     if (present != it->second.present.end()) present->second.heard = clock_.monotonic();
     return true;
   }
-  if (present == it->second.present.end() && sender.tracked.size() >= limits_.presence_per_stream_max) return true;
+  if (present == it->second.present.end() && sender.tracked.size() >= limits_.presence_per_stream_max) {
+    ++figures_.refused;
+    return true;
+  }
   const std::string before = present == it->second.present.end() ? std::string() : present->second.json;
   put(key, name, {.json = entry_json(sender.ref, *payload), .instance = {}, .heard = clock_.monotonic()});
   const auto after = it->second.present.find(name);
   if (after == it->second.present.end()) return true;
   sender.tracked.insert(key);
-  if (after->second.json != before) tell_join(key, name, after->second.json);
+  if (after->second.json != before) {
+    ++figures_.tracked;
+    tell_join(key, name, after->second.json);
+  }
   return true;
 }
 
@@ -210,6 +224,7 @@ void Presence::put(const std::string& bucket_key, const Key& key, Entry entry) {
                                : entry.json.size();
   const std::size_t less = is_new ? 0 : found->second.json.size();
   if (more > less && bytes_ + (more - less) > limits_.presence_bytes_max) {
+    ++figures_.refused;
     if (!std::exchange(is_full_, true))
       log_.warning("presence", fmt::format("{} connections are present, as many as fit into {} bytes: nobody new is "
                                            "shown until some of them leave",
@@ -277,6 +292,7 @@ void Presence::evict() {
       if (!entry.instance.empty() && is_stale(entry)) gone.emplace_back(bucket_key, key);
   for (const auto& [bucket_key, key] : gone)
     if (const auto it = buckets_.find(bucket_key); it != buckets_.end()) remove(it, key);
+  figures_.evicted += gone.size();
   for (auto& [id, stream] : streams_) {
     std::vector<std::string> silent;
     for (const std::string& bucket_key : stream.tracked) {
@@ -286,6 +302,7 @@ void Presence::evict() {
       if (entry != it->second.present.end() && is_stale(entry->second)) silent.push_back(bucket_key);
     }
     for (const std::string& bucket_key : silent) untrack(stream, bucket_key);
+    figures_.evicted += silent.size();
   }
 }
 
@@ -333,9 +350,11 @@ void Presence::send_changes() {
         if (!has_room(stream, frame.size())) {
           stream.behind[key] = std::nullopt;
           behind_.insert(id);
+          ++figures_.late;
           break;
         }
         stream.peer->send(frame);
+        ++figures_.told;
       }
     }
   }
@@ -362,6 +381,7 @@ void Presence::send_states() {
         stream.peer->send(state_frame(behind->first, state));
       else if (!is_empty)
         stream.peer->send(diff_frame(behind->first, state, nobody));
+      if (is_first || !is_empty) ++figures_.told;
       if (entry == present.end()) stream.behind.erase(behind);
     }
     if (stream.behind.empty()) behind_.erase(current);

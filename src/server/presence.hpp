@@ -42,6 +42,17 @@ struct PresencePace {
   std::size_t untold_bytes_max = 1 << 20;  // for the others; beyond it they learn of it by the list
 };
 
+/// Since the start, but for `present` and `bytes`.
+struct PresenceFigures {
+  std::size_t present = 0;    // connections, of all instances that are known
+  std::size_t bytes = 0;      // memory that is held for them, roughly
+  std::uint64_t tracked = 0;  // times a connection of this instance came, or showed something else
+  std::uint64_t told = 0;     // frames to streams
+  std::uint64_t late = 0;     // times a stream that reads slowly was left for later
+  std::uint64_t evicted = 0;  // connections that fell silent, or whose instance did
+  std::uint64_t refused = 0;  // times there was no room for one
+};
+
 class Presence : public StreamFollower, public std::enable_shared_from_this<Presence> {
  public:
   /// flush() is to be called soon, if it still lives, and not by the caller itself.
@@ -78,6 +89,7 @@ class Presence : public StreamFollower, public std::enable_shared_from_this<Pres
   std::size_t size() const;
   /// Memory that is held for them, roughly.
   std::size_t bytes() const;
+  PresenceFigures figures() const;
 
  private:
   using Time = std::chrono::microseconds;
@@ -136,7 +148,8 @@ class Presence : public StreamFollower, public std::enable_shared_from_this<Pres
   std::set<std::string> changed_buckets_;
   std::set<std::uint64_t> behind_;  // streams that are to be told a state
   std::size_t bytes_ = 0, entries_ = 0;
-  bool is_full_ = false;  // and the log has been told
+  PresenceFigures figures_;  // what is counted
+  bool is_full_ = false;     // and the log has been told
   bool wake_wanted_ = false;
   std::optional<Time> flushed_at_;
   Time swept_at_{0};

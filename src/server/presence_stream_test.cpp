@@ -65,6 +65,7 @@ Stream open_on(World& world, ServerSync& server, std::string_view user, const st
 
 class Present : public ::testing::Test {
  protected:
+  explicit Present(Limits limits = {}) : world(std::move(limits)) {}
   void SetUp() override {
     world.run("u1", "createTeam", "x", "a");
     world.run("u1", "createTeam", "x", "b");
@@ -104,6 +105,48 @@ TEST_F(Present, AStreamIsToldTheStateOfEachBucketThatItHasAndThenWhatChanges) {
   world.server->close_stream(one.id);
   world.executor.run();
   EXPECT_EQ(told(*two.peer), "team:a:joins:u2 team:a:leaves:u1 ");
+}
+
+class StatsOfPresence : public Present {
+ protected:
+  StatsOfPresence() : Present(limits()) {}
+  static Limits limits() {
+    Limits limits;
+    limits.admin_password = "let me in";
+    limits.presence_per_stream_max = 1;
+    return limits;
+  }
+  std::int64_t figure(const char* name) {
+    const Answer answer = world.request("GET", "/nizhal/stats", "let me in");
+    const json::value* presence = answer.body.if_contains("presence");
+    EXPECT_TRUE(presence) << to_text(answer.body);
+    return presence ? as_integer(presence->at(name)).value_or(-1) : -1;
+  }
+};
+
+TEST_F(StatsOfPresence, TellWhoIsThereAndWhatItTook) {
+  Stream one = open("u1"), two = open("u2");
+  world.executor.run();
+  EXPECT_EQ(figure("told"), 5) << "the states of o1, team:a and team:b, of o2 and team:a";
+  EXPECT_EQ(figure("present"), 0);
+  EXPECT_EQ(figure("bytes"), 0);
+  settle();
+  track(one, "team:a");
+  track(one, "team:a");
+  track(one, "team:b");
+  settle();
+  EXPECT_EQ(figure("tracked"), 1) << "the second says nothing new";
+  EXPECT_EQ(figure("refused"), 1) << "the third is one too many";
+  EXPECT_EQ(figure("present"), 1);
+  EXPECT_GT(figure("bytes"), 0);
+  EXPECT_EQ(figure("told"), 7) << "both were told once";
+  EXPECT_EQ(figure("evicted"), 0);
+  world.clock.advance(limits().presence_timeout);
+  settle();
+  EXPECT_EQ(figure("evicted"), 1);
+  EXPECT_EQ(figure("present"), 0);
+  EXPECT_EQ(figure("told"), 9);
+  EXPECT_EQ(figure("late"), 0);
 }
 
 TEST_F(Present, ALostMembershipIsToldToTheOthersAndSilenceToTheLoser) {

@@ -371,6 +371,20 @@ TEST_F(PresenceTest, ALargeBucketIsToldInPiecesAndASlowReaderLater) {
   for (const auto& silent : crowd) EXPECT_EQ(silent.peer->frames.size(), 0U) << "what does not read is sent nothing";
 }
 
+TEST_F(PresenceTest, CountsThatASlowReaderWasLeftForLater) {
+  Instance server(clock, random);
+  auto slow = server.open("slow", {"b"}), quick = server.open("quick", {"b"});
+  server.presence->flush();
+  slow.peer->reads = false;
+  slow.peer->waiting = 1'000'000;
+  server.does(quick, track("b"));
+  EXPECT_EQ(server.presence->figures().late, 1U);
+  EXPECT_EQ(server.presence->figures().told, 3U) << "two states, and the quick one of itself";
+  slow.peer->waiting = 0;
+  server.presence->flush();
+  EXPECT_EQ(server.presence->figures().told, 4U);
+}
+
 // Several instances
 
 class Hears : public realtime::Listener {

@@ -285,6 +285,7 @@ HttpResponse ServerSync::State::administer(Endpoint endpoint, const HttpRequest&
   if (!admin.is_password(bearer(request))) return unauthorized("the admin password is needed as bearer token");
   return endpoint == Endpoint::audit ? admin.audit(request)
                                      : admin.stats({.tail = tail->figures(),
+                                                    .presence = presence->figures(),
                                                     .streams = poker->streams(),
                                                     .pokes = poker->poked(),
                                                     .realtime = outside.realtime});
