@@ -12,6 +12,7 @@
 #include <nizhal/store.hpp>
 
 #include "../../examples/notes/notes.hpp"
+#include "base/test_port.hpp"
 #include "base/test_temp_dir.hpp"
 #include "net/store_test_support.hpp"
 
@@ -78,12 +79,8 @@ TEST(Facades, OnlineStoresHearOfEachOtherThroughPokes) {
 
 TEST(Facades, WritesMadeWithoutAServerArriveOnceItIsThere) {
   TempDir scratch;
-  std::uint16_t port = 0;
-  {
-    Running server(scratch.file("server.db"));
-    port = server.port();
-  }
-  auto store = open_store(device(scratch.file("one.db"), "http://127.0.0.1:" + std::to_string(port)));
+  const ReservedPort port;
+  auto store = open_store(device(scratch.file("one.db"), "http://127.0.0.1:" + std::to_string(port.port())));
   ASSERT_TRUE(store);
   ASSERT_TRUE(store->mutate("addNote", notes::AddNote{.id = "a", .body = "early"}));
   ASSERT_TRUE(wait_for(*store, [&] { return !store->status().last_error.empty(); }));
@@ -91,8 +88,8 @@ TEST(Facades, WritesMadeWithoutAServerArriveOnceItIsThere) {
   const auto failed = store->sync_now();
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().code, ErrorCode::unreachable);
-  Running server(scratch.file("server.db"), port);
-  ASSERT_EQ(server.port(), port);
+  Running server(scratch.file("server.db"), port.port());
+  ASSERT_EQ(server.port(), port.port());
   EXPECT_TRUE(wait_for(*store, [&] { return store->status().pending == 0; }));
 }
 

@@ -8,6 +8,7 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 
+#include "base/test_port.hpp"
 #include "net/net_test_support.hpp"
 
 namespace nizhal::net {
@@ -64,7 +65,7 @@ class ClientThread {
   explicit ClientThread(std::uint16_t port, std::string url = {}) : work_(io_.get_executor()) {
     ClientNetOptions options;
     options.server = *parse_url(url.empty() ? "http://127.0.0.1:" + std::to_string(port) : url);
-    options.connect_timeout = milliseconds(5'000);
+    options.connect_timeout = kDeadline;
     client_ = std::make_unique<HttpClient>(io_, options);
     thread_ = std::thread([this] { io_.run(); });
   }
@@ -72,7 +73,7 @@ class ClientThread {
     io_.stop();
     thread_.join();
   }
-  std::future<Answer> send(std::string body, milliseconds timeout = milliseconds(15'000)) {
+  std::future<Answer> send(std::string body, milliseconds timeout = kDeadline) {
     auto promise = std::make_shared<std::promise<Answer>>();
     boost::asio::post(io_, [this, body = std::move(body), timeout, promise] {
       protocol::HttpRequest request;
@@ -135,15 +136,12 @@ TEST(HttpClient, ARequestIsWellFormedAndEveryStatusIsAnAnswer) {
 }
 
 TEST(HttpClient, ARefusedConnectionNamesTheAddress) {
-  std::uint16_t port = 0;
-  {
-    port = ScriptedServer([](RawSocket&, int) {}).port();
-  }
-  ClientThread client(port);
+  const ReservedPort nobody_listens;
+  ClientThread client(nobody_listens.port());
   const Answer answer = client.send("{}").get();
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().code, ErrorCode::unreachable);
-  EXPECT_EQ(answer.error().message, "connection refused (127.0.0.1:" + std::to_string(port) + ")");
+  EXPECT_EQ(answer.error().message, "connection refused (127.0.0.1:" + std::to_string(nobody_listens.port()) + ")");
 }
 
 TEST(HttpClient, AHostThatDoesNotExistIsNamed) {
@@ -265,7 +263,7 @@ TEST(HttpClient, CancellingFailsWhatIsUnderWayAndWhatWaits) {
 TEST(HttpClient, ARefusalOfALargeBodyIsReadAlthoughTheBodyWasNotTaken) {
   FakeService service;
   service.answer = [](const auto& request) { return text_response(request.body.size() > 1000 ? 413 : 200, "sized"); };
-  TestServer server(service, {.http = {.body_bytes_max = 1000}});
+  TestServer server(service, {.http = {.body_bytes_max = 1000, .linger_timeout = kDeadline}});
   ClientThread client(server.port());
   const Answer answer = client.send(std::string(4'000'000, 'x')).get();
   ASSERT_TRUE(answer) << answer.error().message;
@@ -287,7 +285,7 @@ TEST(HttpClient, EveryRequestEndsWhateverTheServerSends) {
   });
   ClientThread client(server.port());
   for (int i = 0; i < 300; ++i) {
-    const Answer answer = client.send("{}", milliseconds(2'000)).get();
+    const Answer answer = client.send("{}").get();
     if (!answer) {
       EXPECT_EQ(answer.error().code, ErrorCode::outcome_unknown);
       EXPECT_FALSE(answer.error().message.empty());

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/test_port.hpp"
 #include "net/net_test_support.hpp"
 
 namespace nizhal::net {
@@ -49,7 +50,7 @@ StoreRuntimeOptions offline(std::uint16_t port) {
   return options;
 }
 
-Effects post(client::RequestId id, std::string body, milliseconds timeout = milliseconds(15'000)) {
+Effects post(client::RequestId id, std::string body, milliseconds timeout = kDeadline) {
   client::SendRequest send;
   send.request = id;
   send.http.method = "POST";
@@ -78,12 +79,8 @@ TEST(StoreRuntime, AnUnreachableServerIsAFailedEvent) {
   machine.on_event = [](const Event& event) {
     return std::holds_alternative<client::Started>(event) ? post(1, "") : Effects{};
   };
-  std::uint16_t port = 0;
-  {
-    FakeService service;
-    port = TestServer(service).port();
-  }
-  StoreRuntime runtime(machine, online(port));
+  const ReservedPort nobody_listens;
+  StoreRuntime runtime(machine, online(nobody_listens.port()));
   const auto failed = machine.next<client::Failed>();
   ASSERT_TRUE(failed);
   EXPECT_NE(failed->reason.find("connection refused"), std::string::npos) << failed->reason;

@@ -11,6 +11,7 @@
 #include <nizhal/store.hpp>
 
 #include "../../examples/notes/notes.hpp"
+#include "base/test_port.hpp"
 #include "base/test_temp_dir.hpp"
 #include "net/net_test_support.hpp"
 #include "server/authenticator.hpp"
@@ -27,13 +28,13 @@ inline ServerOptions server_options(const std::string& path) {
   return {.domain = notes::domain(), .storage = sqlite_storage(path), .auth = bearer_token_auth({.secret = kSecret})};
 }
 
-/// A Server in a thread.
+/// A Server in a thread. Its port is its own for as long as the object lives, also when the server was stopped.
 class Running {
  public:
   explicit Running(const std::string& path, std::uint16_t port = 0) : server_(server_options(path)) {
-    thread_ = std::thread([this, port] {
+    thread_ = std::thread([this, chosen = port != 0 ? port : reserved_.port()] {
       code_ = server_.listen(
-          {.port = port, .on_ready = [this](std::uint16_t real) { ready_.put(real); }, .handle_signals = false});
+          {.port = chosen, .on_ready = [this](std::uint16_t real) { ready_.put(real); }, .handle_signals = false});
     });
     port_ = ready_.take().value_or(0);
   }
@@ -47,6 +48,7 @@ class Running {
   std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
 
  private:
+  const ReservedPort reserved_;
   Server server_;
   Mailbox<std::uint16_t> ready_;
   std::uint16_t port_ = 0;

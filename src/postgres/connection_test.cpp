@@ -11,6 +11,7 @@
 #include <string>
 #include <thread>
 
+#include "base/test_port.hpp"
 #include "tests/postgres_server/postgres_server.hpp"
 
 namespace nizhal::postgres {
@@ -57,11 +58,11 @@ TEST_F(PostgresConnection, ReadsValuesOfEachKind) {
 
 TEST_F(PostgresConnection, SetsItsSessionWhateverTheRoleSays) {
   auto& server = shared_server();
-  server.sql(
-      "postgres",
-      "CREATE ROLE odd LOGIN; ALTER ROLE odd SET timezone = 'Asia/Tokyo'; ALTER ROLE odd SET datestyle = 'German';"
-      "ALTER ROLE odd SET bytea_output = 'escape'; ALTER ROLE odd SET extra_float_digits = 0;"
-      "ALTER ROLE odd SET client_encoding = 'LATIN1'; ALTER ROLE odd SET statement_timeout = 1");
+  server.sql("postgres",
+             "DROP ROLE IF EXISTS odd; CREATE ROLE odd LOGIN; ALTER ROLE odd SET timezone = 'Asia/Tokyo'; ALTER ROLE "
+             "odd SET datestyle = 'German';"
+             "ALTER ROLE odd SET bytea_output = 'escape'; ALTER ROLE odd SET extra_float_digits = 0;"
+             "ALTER ROLE odd SET client_encoding = 'LATIN1'; ALTER ROLE odd SET statement_timeout = 1");
   ConnectOptions options;
   options.statement_timeout = std::chrono::milliseconds(7'000);
   options.lock_timeout = std::chrono::milliseconds(2'500);
@@ -218,7 +219,11 @@ TEST_F(PostgresConnection, EndsAStatementAtItsTimeout) {
   EXPECT_EQ(slow.error().code, ErrorCode::busy);
   EXPECT_EQ(db->sqlstate(), "57014");
   EXPECT_TRUE(db->is_open());
-  EXPECT_EQ(value("SELECT 1"), "1");
+  // On a busy machine this, too, may take longer than that.
+  auto quick = db->query("SELECT 1");
+  while (!quick && db->sqlstate() == "57014" && db->is_open()) quick = db->query("SELECT 1");
+  ASSERT_TRUE(quick) << db->error_text();
+  EXPECT_EQ(quick->text(0, 0), "1");
 }
 
 TEST_F(PostgresConnection, EndsAWaitForALockAtItsTimeout) {
@@ -326,7 +331,8 @@ TEST_F(PostgresConnection, CarriesPipelinesLargerThanAllBuffers) {
 
 TEST(PostgresConnect, SaysWhyAServerCannotBeReached) {
   ConnectOptions options;
-  options.url = "postgresql://me:secret@localhost:" + std::to_string(testing::free_port()) + "/shop";
+  const ReservedPort nobody_listens;
+  options.url = "postgresql://me:secret@localhost:" + std::to_string(nobody_listens.port()) + "/shop";
   const auto refused = Connection::connect(options);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::unreachable);
@@ -366,11 +372,10 @@ TEST(PostgresConnect, GivesUpOnAHostThatDoesNotAnswerAndTriesTheNext) {
   ASSERT_FALSE(nobody);
   EXPECT_EQ(nobody.error().code, ErrorCode::unreachable);
 
-  options.connect_timeout = std::chrono::seconds(20);
   auto& server = shared_server();
   options.url = "host=127.0.0.1," + server.folder() + " port=" + port + "," + std::to_string(server.port()) +
                 " dbname=postgres user=" + server.user();
-  options.connect_timeout = std::chrono::seconds(2);
+  options.connect_timeout = std::chrono::seconds(4);  // half of it for each host
   const auto second = Connection::connect(options);
   EXPECT_TRUE(second) << second.error().message;
   ::close(silent);

@@ -23,6 +23,7 @@
 #include "../../examples/rest_backend/rest_target.hpp"
 #include "../../examples/rest_backend/todos.hpp"
 #include "base/environment.hpp"
+#include "base/test_port.hpp"
 #include "base/test_seed.hpp"
 #include "base/test_temp_dir.hpp"
 #include "tests/support/require.hpp"
@@ -32,7 +33,7 @@ namespace {
 
 using Titles = std::map<std::string, std::string>;  // id → title, with " (done)"
 
-constexpr std::chrono::milliseconds kPatience{60'000};
+constexpr std::chrono::milliseconds kPatience{120'000};
 
 std::string told(const Outcome& outcome) { return outcome.is_done() ? "done" : outcome.code; }
 
@@ -67,18 +68,15 @@ class Heard {
 /// The backend on one port for as long as the test runs, whether it listens or not.
 class RestServer {
  public:
-  RestServer() {
-    start();
-    port_ = listener_->port();
-  }
+  RestServer() { start(); }
   todos::Backend backend;
   /// The connection of the next write whose turn it is when this reaches zero is cut after the write was done.
   std::atomic<int> writes_until_a_reply_is_lost{-1};
   /// No list is answered.
   std::atomic<bool> are_lists_cut{false};
-  std::uint16_t port() const { return port_; }
+  std::uint16_t port() const { return port_.port(); }
   void start() {
-    listener_ = std::make_unique<todos::Listener>(backend, port_, [this](const todos::Request& request) {
+    listener_ = std::make_unique<todos::Listener>(backend, port(), [this](const todos::Request& request) {
       if (request.method() == boost::beast::http::verb::get) return !are_lists_cut;
       if (writes_until_a_reply_is_lost < 0) return true;
       return writes_until_a_reply_is_lost-- != 0;
@@ -87,7 +85,7 @@ class RestServer {
   void stop() { listener_.reset(); }
 
  private:
-  std::uint16_t port_ = 0;
+  const ReservedPort port_;
   std::unique_ptr<todos::Listener> listener_;
 };
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/json.hpp"
+#include "base/test_port.hpp"
 #include "base/test_temp_dir.hpp"
 #include "postgres/connection.hpp"
 #include "postgres/url.hpp"
@@ -418,7 +419,8 @@ CREATE VIEW open_orders AS SELECT * FROM orders)");
 
 TEST(PostgresDatabase, WhatCannotBeReachedIsExitFourAndNamedWithoutItsPassword) {
   const std::string notes = domain_library("notes");
-  const std::string url = fmt::format("postgresql://app:hunter2@127.0.0.1:{}/notes", free_port());
+  const ReservedPort nobody_listens;
+  const std::string url = fmt::format("postgresql://app:hunter2@127.0.0.1:{}/notes", nobody_listens.port());
   for (const Strings& arguments : std::vector<Strings>{{"serve", "--domain", notes, "--db", url},
                                                        {"migrate", "--domain", notes, "--db", url},
                                                        {"migrate", "--check", "--domain", notes, "--db", url},

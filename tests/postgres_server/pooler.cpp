@@ -13,16 +13,16 @@
 namespace nizhal::testing {
 namespace {
 
-constexpr std::chrono::seconds kPatience{60};
+constexpr std::chrono::seconds kPatience{120};
 constexpr std::chrono::milliseconds kPollInterval{5};
 
 }  // namespace
 
-Pooler::Pooler(PostgresServer& server, int sessions) : server_(server), port_(free_port()) {
+Pooler::Pooler(PostgresServer& server, int sessions) : server_(server) {
   std::ofstream file(server.folder() + "/pooler.ini");
   file << "[databases]\n* = host=" << server.folder() << " port=" << server.port() << " user=" << server.user()
        << "\n[pgbouncer]\n"
-       << "listen_addr = 127.0.0.1\nlisten_port = " << port_ << "\nunix_socket_dir =\nauth_type = any\n"
+       << "listen_addr = 127.0.0.1\nlisten_port = " << port_.port() << "\nunix_socket_dir =\nauth_type = any\n"
        << "pool_mode = transaction\nmax_client_conn = 200\ndefault_pool_size = " << sessions << "\n"
        << "ignore_startup_parameters = extra_float_digits\nserver_login_retry = 0.1\nquery_wait_timeout = 10\n";
   file.close();
@@ -33,7 +33,8 @@ Pooler::Pooler(PostgresServer& server, int sessions) : server_(server), port_(fr
 Pooler::~Pooler() { stop(); }
 
 std::string Pooler::url(const std::string& server_url) const {
-  return fmt::format("postgresql://{}@127.0.0.1:{}{}", server_.user(), port_, server_url.substr(server_url.rfind('/')));
+  return fmt::format("postgresql://{}@127.0.0.1:{}{}", server_.user(), port_.port(),
+                     server_url.substr(server_url.rfind('/')));
 }
 
 void Pooler::start() {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/test_port.hpp"
 #include "tests/postgres_server/postgres_server.hpp"
 
 namespace nizhal::testing {
@@ -26,7 +27,7 @@ class Pooler {
 
  private:
   PostgresServer& server_;
-  std::uint16_t port_;
+  const ReservedPort port_;
   pid_t process_ = -1;
 };
 

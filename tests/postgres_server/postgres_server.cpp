@@ -1,17 +1,14 @@
 // See postgres_server.hpp.
 #include "tests/postgres_server/postgres_server.hpp"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <grp.h>
 #include <libpq-fe.h>
-#include <netinet/in.h>
 #include <pwd.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -37,7 +34,7 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 /// Longer than any step takes, sanitizers and a busy machine included.
-constexpr std::chrono::seconds kPatience{60};
+constexpr std::chrono::seconds kPatience{120};
 constexpr std::chrono::milliseconds kPollInterval{5};
 
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
@@ -210,19 +207,6 @@ std::unique_ptr<postgres::Connection> connect(const std::string& url) {
 
 }  // namespace
 
-std::uint16_t free_port() {
-  const int probe = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  const bool is_bound = ::bind(probe, reinterpret_cast<const sockaddr*>(&address), size) == 0 &&
-                        ::getsockname(probe, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-  ::close(probe);
-  if (!is_bound) fail("no free port");
-  return ntohs(address.sin_port);
-}
-
 PostgresServer::PostgresServer(PostgresOptions options) : options_(std::move(options)) {
   options_.tcp = options_.tcp || options_.tls;
   make_folder();
@@ -280,7 +264,7 @@ void PostgresServer::make_folder() {
     if (!options_.data_path.empty() && ::chown(options_.data_path.c_str(), user.uid, user.gid) != 0)
       fail("cannot give the server's user its data folder");
   }
-  if (options_.tcp) port_ = free_port();
+  if (options_.tcp) port_ = reserved_.emplace().port();
   watch();
 }
 

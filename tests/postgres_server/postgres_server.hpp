@@ -12,10 +12,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "base/test_port.hpp"
 
 namespace nizhal::testing {
 
@@ -108,6 +111,7 @@ class PostgresServer {
 
   PostgresOptions options_;
   std::string folder_, data_, user_{"nizhal_test"};
+  std::optional<ReservedPort> reserved_;  // tcp
   std::uint16_t port_ = 5432;
   pid_t postmaster_ = -1, watcher_ = -1;
   int watched_ = -1;  // the pipe whose end tells the watcher that we are gone
@@ -116,8 +120,5 @@ class PostgresServer {
 
 /// The server that all tests of a process share. For what kills or stops its server, make one.
 PostgresServer& shared_server();
-
-/// A port of 127.0.0.1 that was free a moment ago.
-std::uint16_t free_port();
 
 }  // namespace nizhal::testing

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/test_port.hpp"
 #include "base/test_seed.hpp"
 #include "tests/presence/instance.hpp"
 #include "tests/support/raw_http.hpp"
@@ -22,7 +23,9 @@ class PresentDevices : public ::testing::Test {
     ann.mutate("addTeamMember", R"({"id":"m3","user_id":"eve","team_id":"t1"})");
   }
   Shared shared;
-  std::unique_ptr<Instance> one = std::make_unique<Instance>(shared), two = std::make_unique<Instance>(shared);
+  const ReservedPort port_of_one;
+  std::unique_ptr<Instance> one = std::make_unique<Instance>(shared, port_of_one.port()),
+                            two = std::make_unique<Instance>(shared);
   Follower ann{shared, "ann", one->url(), kTeam};
   Follower bob{shared, "bob", two->url(), kTeam};
 };
@@ -48,11 +51,10 @@ TEST_F(PresentDevices, AnInstanceThatGoesTakesItsDevicesAlongAndTheyComeBackByTh
   ASSERT_TRUE(bob.store.track(kTeam));
   ASSERT_EQ(bob.until(R"(ann{"at":"till"} bob{})"), R"(ann{"at":"till"} bob{})");
   ASSERT_EQ(ann.until(R"(ann{"at":"till"} bob{})"), R"(ann{"at":"till"} bob{})");
-  const std::uint16_t port = one->port();
   one.reset();
   EXPECT_EQ(bob.until("bob{}"), "bob{}");
   EXPECT_EQ(ann.until(""), "") << "without a connection nobody is there";
-  one = std::make_unique<Instance>(shared, port);
+  one = std::make_unique<Instance>(shared, port_of_one.port());
   EXPECT_EQ(bob.until(R"(ann{"at":"till"} bob{})"), R"(ann{"at":"till"} bob{})") << "it says so again by itself";
   EXPECT_EQ(ann.until(R"(ann{"at":"till"} bob{})"), R"(ann{"at":"till"} bob{})");
 }
@@ -93,7 +95,7 @@ std::vector<std::string> frames_until_pong(RawWebSocket& socket) {
 TEST_F(PresentDevices, WhoLosesTheBucketIsGoneForTheOthersAndHearsNothingMore) {
   ASSERT_TRUE(ann.store.track(kTeam));
   ASSERT_TRUE(bob.store.track(kTeam));
-  RawWebSocket raw(two->port(), "/sync/stream?token=" + token_of("bob"), {}, std::chrono::seconds(60));
+  RawWebSocket raw(two->port(), "/sync/stream?token=" + token_of("bob"));
   ASSERT_EQ(raw.response().status, 101);
   ASSERT_EQ(ann.until("ann{} bob{}"), "ann{} bob{}");
   ASSERT_EQ(bob.until("ann{} bob{}"), "ann{} bob{}");

@@ -32,8 +32,7 @@ class PokeAcrossInstances : public ::testing::Test {
  protected:
   /// A subscriber of all buckets of its user.
   std::unique_ptr<RawWebSocket> subscribe(const ServerProcess& server) {
-    auto socket = std::make_unique<RawWebSocket>(port_of(server), "/sync/stream?token=" + token_, Headers{},
-                                                 std::chrono::duration_cast<std::chrono::seconds>(kPatience) * 2);
+    auto socket = std::make_unique<RawWebSocket>(port_of(server), "/sync/stream?token=" + token_);
     EXPECT_EQ(socket->response().status, 101);
     return socket;
   }
@@ -60,20 +59,12 @@ class PokeAcrossInstances : public ::testing::Test {
 
 bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
-/// Until the process has said so.
-bool says(const ServerProcess& server, std::string_view part) {
-  const auto until = std::chrono::steady_clock::now() + kPatience;
-  while (!has(server.why(), part) && std::chrono::steady_clock::now() < until)
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  return has(server.why(), part);
-}
-
 TEST_F(PokeAcrossInstances, APushOnOneInstancePokesASubscriberOfTheOther) {
   ServerProcess a("notes", url_, {"--realtime", "listen-notify"});
   ASSERT_FALSE(a.url().empty()) << a.why();
   ServerProcess b("notes", url_, {"--realtime", "listen-notify"});
   ASSERT_FALSE(b.url().empty()) << b.why();
-  EXPECT_TRUE(says(a, "LISTEN/NOTIFY")) << a.why();
+  EXPECT_TRUE(a.says("LISTEN/NOTIFY")) << a.why();
   const auto on_a = subscribe(a), on_b = subscribe(b);
   for (int round = 0; round < 20; ++round) {
     push(round % 2 == 0 ? a : b);
@@ -126,7 +117,7 @@ TEST_F(PokeAcrossInstances, InstancesThatDoNotHearEachOtherSaySoAndPokeNonethele
   ServerProcess a("notes", url_), b("notes", url_);
   ASSERT_FALSE(a.url().empty()) << a.why();
   ASSERT_FALSE(b.url().empty()) << b.why();
-  EXPECT_TRUE(says(b, "--realtime listen-notify")) << b.why();
+  EXPECT_TRUE(b.says("--realtime listen-notify")) << b.why();
   const auto on_b = subscribe(b);
   push(a);
   EXPECT_EQ(next_poke(*on_b), "repull:o1");

@@ -66,8 +66,14 @@ ServerProcess::ServerProcess(std::string_view domain, std::string db, std::vecto
 }
 
 bool ServerProcess::start() {
-  std::vector<std::string> arguments{"serve",    "--domain", domain_library(domain_), "--db", db_,
-                                     "--listen", listen_,    "--end-with-parent"};
+  std::vector<std::string> arguments{"serve",
+                                     "--domain",
+                                     domain_library(domain_),
+                                     "--db",
+                                     db_,
+                                     "--listen",
+                                     "127.0.0.1:" + std::to_string(port_.port()),
+                                     "--end-with-parent"};
   arguments.insert(arguments.end(), extra_.begin(), extra_.end());
   process_ = start_nizhal(std::move(arguments));
   const auto line = process_->wait_for_line("listening on ", kPatience);
@@ -77,7 +83,6 @@ bool ServerProcess::start() {
     return false;
   }
   url_ = line->substr(line->find("http://"));
-  listen_ = url_.substr(std::string_view("http://").size());
   return true;
 }
 

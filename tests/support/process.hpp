@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/test_port.hpp"
 #include "cli/child_process.hpp"
 
 namespace nizhal::testing {
@@ -21,7 +22,7 @@ using cli::SpawnOptions;
 inline constexpr std::string_view kTestSecret = "test-secret-of-32-bytes-or-more!";
 
 /// Longer than any step takes, sanitizers and a busy machine included: reaching it is a failure, never a timing test.
-inline constexpr std::chrono::milliseconds kPatience{60'000};
+inline constexpr std::chrono::milliseconds kPatience{120'000};
 
 /// build/…/lib/lib<name>_domain.so
 std::string domain_library(std::string_view name);
@@ -41,7 +42,7 @@ std::unique_ptr<ChildProcess> start_nizhal(std::vector<std::string> arguments,
 /// A token of the test secret, from `nizhal token`.
 std::string make_token(std::string_view user, std::string_view owner, std::string_view expires = "1h");
 
-/// A real server process. Its port stays the same over restarts.
+/// A real server process. Its port stays its own over restarts.
 class ServerProcess {
  public:
   /// Waits until it listens. `db`: a PostgreSQL URL, or the path of a SQLite file. `extra` are further options of
@@ -51,6 +52,8 @@ class ServerProcess {
   /// "http://127.0.0.1:PORT"; empty when it did not come up (then `why()` says what it printed).
   const std::string& url() const { return url_; }
   std::string why() const;
+  /// Waits until it has said so on its standard error.
+  bool says(std::string_view text) { return process_->wait_for_error(text, kPatience); }
   ChildProcess& process() { return *process_; }
 
   void kill();             // SIGKILL, and reaps it
@@ -58,7 +61,8 @@ class ServerProcess {
   bool start();            // again, on the same port and file; false when it did not come up
 
  private:
-  std::string domain_, db_, url_, listen_ = "127.0.0.1:0";
+  const ReservedPort port_;
+  std::string domain_, db_, url_;
   std::vector<std::string> extra_;
   std::unique_ptr<ChildProcess> process_;
 };

@@ -10,10 +10,13 @@
 
 namespace nizhal::testing {
 
+/// How long a connection of a test may last: longer than anything takes, sanitizers and a busy machine included.
+inline constexpr std::chrono::seconds kRawDeadline{300};
+
 /// A TCP connection to loopback. Reads give up after the deadline.
 class RawSocket {
  public:
-  explicit RawSocket(std::uint16_t port, std::chrono::seconds deadline = std::chrono::seconds(10));
+  explicit RawSocket(std::uint16_t port, std::chrono::seconds deadline = kRawDeadline);
   ~RawSocket();
   RawSocket(const RawSocket&) = delete;
   RawSocket& operator=(const RawSocket&) = delete;
@@ -54,7 +57,7 @@ class RawWebSocket {
  public:
   /// Connects and upgrades; `response().status` is 101 when that worked.
   RawWebSocket(std::uint16_t port, std::string_view target, const Headers& headers = {},
-               std::chrono::seconds deadline = std::chrono::seconds(10));
+               std::chrono::seconds deadline = kRawDeadline);
   const RawResponse& response() const { return response_; }
   bool send_text(std::string_view text) { return send_frame(0x1, text); }
   bool send_frame(std::uint8_t opcode, std::string_view payload, bool is_masked = true, bool is_final = true);
