@@ -23,7 +23,7 @@ bool has(const std::string& response, const std::string& line) {
 
 struct Cors : ::testing::Test {
   FakeService service;
-  HttpServerOptions options{.answer_timeout = milliseconds(50), .allowed_origins = {kApp}};
+  HttpServerOptions options{.allowed_origins = {kApp}};
 };
 
 TEST_F(Cors, EveryAnswerMayBeReadByAnAllowedPageAndByNoOther) {
@@ -52,6 +52,7 @@ TEST_F(Cors, AnAnswerInPlaceOfTheServicesToo) {
     may_end.wait();
     return text_response(200, "late");
   };
+  options.answer_timeout = milliseconds(50);
   TestServer server(service, {.http = options});
   RawSocket socket(server.port());
   socket.send(from(kApp, "POST", "/sync/pull"));

@@ -21,6 +21,16 @@ std::string body_of(const std::string& response) {
   return end == std::string::npos ? "" : response.substr(end + 4);
 }
 
+/// On a busy machine a short answer_timeout may strike any request.
+std::string answer_that_is_not_busy(RawSocket& socket, const std::string& request) {
+  std::string response;
+  do {
+    socket.send(request);
+    response = socket.read_response();
+  } while (has_status(response, 503));
+  return response;
+}
+
 TEST(HttpServer, OneConnectionCarriesManyRequests) {
   FakeService service;
   TestServer server(service);
@@ -108,8 +118,7 @@ TEST(HttpServer, ADeferredRequestWhoseAnswerNeverComesIsAnsweredBusy) {
   ASSERT_TRUE(late);
   (*late)(text_response(200, "too late"));
   (*late)(std::nullopt);
-  socket.send(post("next"));
-  EXPECT_EQ(body_of(socket.read_response()), "next");
+  EXPECT_EQ(body_of(answer_that_is_not_busy(socket, post("next"))), "next");
 }
 
 TEST(HttpServer, ChunkedBodiesAreJoined) {
@@ -229,7 +238,7 @@ FakeService& checking(FakeService& service, std::size_t body_bytes_max) {
 
 TEST(HttpServer, ABodyAboveTheLimitIs401Before413AndIsNotRead) {
   FakeService service;
-  TestServer server(checking(service, 1000), {.http = {.body_bytes_max = 1000}});
+  TestServer server(checking(service, 1000), {.http = {.body_bytes_max = 1000, .linger_timeout = kDeadline}});
   for (const std::string kind : {"Content-Length: 5000000", "Transfer-Encoding: chunked"}) {
     const std::string body = kind.starts_with("C") ? std::string(5'000'000, 'x')
                                                    : "100000\r\n" + std::string(0x100000, 'x') + "\r\n0\r\n\r\n";
@@ -308,9 +317,7 @@ TEST(HttpServer, AHandlerThatTakesTooLongIsAnsweredForWith503) {
   socket.send(post("", "/slow"));
   EXPECT_TRUE(has_status(socket.read_response(), 503));
   release.open();
-  socket.send(post("", "/quick"));
-  const std::string response = socket.read_response();
-  EXPECT_TRUE(has_status(response, 200) || has_status(response, 503)) << response;
+  EXPECT_EQ(body_of(answer_that_is_not_busy(socket, post("", "/quick"))), "done");
 }
 
 TEST(HttpServer, AHandlerThatThrowsIsAnswered500WithoutItsText) {
@@ -465,7 +472,7 @@ TEST(HttpServer, RandomDamageNeverEndsTheServer) {
   SCOPED_TRACE("NIZHAL_SEED=" + std::to_string(seed));
   SeededRandom random(seed);
   FakeService service;
-  TestServer server(service, {.http = {.header_timeout = milliseconds(200), .linger_timeout = milliseconds(200)}});
+  TestServer server(service, {.http = {.linger_timeout = milliseconds(200)}});
   const std::vector<std::string> whole = {
       post("hello"), "GET /a%20b?c=d&e=%41 HTTP/1.1\r\nHost: test\r\nConnection: keep-alive\r\n\r\n",
       "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",

@@ -151,7 +151,9 @@ TEST(Stream, AClientThatClosesIsAnsweredAndTheServiceIsTold) {
 
 TEST(Stream, AReaderThatFallsBehindIsClosedWith1013) {
   FakeService service;
-  TestServer server(service, {.http = {.stream = {.outgoing_bytes_max = 64 * 1024, .send_buffer_bytes = 4096}}});
+  TestServer server(
+      service,
+      {.http = {.stream = {.outgoing_bytes_max = 64 * 1024, .close_timeout = kDeadline, .send_buffer_bytes = 4096}}});
   RawWebSocket socket(server.port(), 4096);
   socket.upgrade();
   const auto peer = service.opened.take();

@@ -161,7 +161,7 @@ class Client {
       request.method = "POST";
       request.path = "/echo";
       request.body = body;
-      http_->send(std::move(request), milliseconds(15'000), [&](auto got) { answer.set_value(std::move(got)); });
+      http_->send(std::move(request), kDeadline, [&](auto got) { answer.set_value(std::move(got)); });
     });
     return answer.get_future().get();
   }

@@ -83,7 +83,7 @@ class Meeting {
     std::unique_lock lock(mutex_);
     ++arrived_;
     all_there_.notify_all();
-    all_there_.wait_for(lock, std::chrono::seconds(30), [&] { return arrived_ >= count_; });
+    all_there_.wait_for(lock, std::chrono::seconds(120), [&] { return arrived_ >= count_; });
   }
 
  private:

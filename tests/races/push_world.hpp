@@ -125,7 +125,7 @@ class Session {
 };
 
 struct WorldOptions {
-  std::chrono::milliseconds lock_timeout{3'000};
+  std::chrono::milliseconds lock_timeout{60'000};  // none waits so long for a lock that it is to have
   std::size_t connections_max = 16;
   PostgresServer* server = nullptr;  // the shared one
   server::Limits limits = {};

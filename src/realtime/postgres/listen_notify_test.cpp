@@ -27,7 +27,7 @@ using nizhal::testing::PostgresServer;
 using nizhal::testing::shared_server;
 
 /// Longer than anything takes.
-constexpr std::chrono::seconds kPatience{60};
+constexpr std::chrono::seconds kPatience{120};
 
 class Heard : public Listener {
  public:
@@ -93,10 +93,13 @@ struct Instance {
 class ListenNotify : public ::testing::Test {
  protected:
   std::string value(const std::string& query) { return shared_server().value(name_, query); }
-  /// Ends the sessions that listen; how many there were.
+  /// Ends the sessions that listen, one after the other, and waits until they are gone; how many there were.
   std::string terminate_listeners() {
-    return value("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '" + name_ +
-                 "' AND application_name = 'nizhal' AND pid <> pg_backend_pid()");
+    // They hold the instances' lock. A session whose client has just gone may still be among the others for a while.
+    return value(
+        "SELECT count(pg_terminate_backend(pid, 60000)) FROM pg_locks WHERE locktype = 'advisory' AND database "
+        "= (SELECT oid FROM pg_database WHERE datname = '" +
+        name_ + "')");
   }
   const std::string url_ = shared_server().create_database();
   const std::string name_ = postgres::parse_url(url_)->database;

@@ -253,7 +253,7 @@ TEST(Horizon, CallersShareAReadThatBeganAfterTheyAsked) {
   OtherProgram blocker(db.url);
   blocker.run("BEGIN; LOCK TABLE nizhal.state IN ACCESS EXCLUSIVE MODE");
   auto first = std::async(std::launch::async, [&] { return horizon->read(); });
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(120);
   while (db.other->value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = "
                          "current_database()") == "0" &&
          std::chrono::steady_clock::now() < deadline)

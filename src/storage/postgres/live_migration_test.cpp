@@ -264,7 +264,7 @@ TEST(LiveMigration, WritersThatAreAtItWhenARuleChangesAreNotMissed) {
     EXPECT_TRUE(report.has_value()) << report.error().message;
   });
   OtherProgram observer(db.url);
-  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(120);
   while (observer.value("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = 'members'::regclass") !=
              "t" &&
          std::chrono::steady_clock::now() < until) {
