@@ -9,10 +9,11 @@
 #include <fstream>
 #include <memory>
 
+#include <nizhal/crdt.hpp>
+
 #include "base/json.hpp"
 #include "bench/editing_trace.hpp"
 #include "bench/rounds.hpp"
-#include "crdt/document.hpp"
 
 namespace nizhal::bench {
 namespace {

@@ -4,16 +4,16 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
-#include <random>
 #include <string>
 #include <string_view>
+
+#include <nizhal/crdt.hpp>
 
 #include "base/bytes.hpp"
 #include "cli/client_command.hpp"
 #include "cli/domain_library.hpp"
 #include "cli/output.hpp"
 #include "crdt/any.hpp"
-#include "crdt/document.hpp"
 #include "crdt/updates.hpp"
 #include "domain/value_json.hpp"
 
@@ -109,7 +109,7 @@ Result<crdt::Bytes> edited(const Place& place, const Blob& state, const EditWord
                                    ? "insert POSITION TEXT (POSITION may be `end`), or remove POSITION LENGTH"
                                    : "set NAME JSON, or unset NAME"));
   // An id that nobody had before: one edit, one writer.
-  crdt::Document document(std::random_device{}());
+  crdt::Document document(new_crdt_client_id());
   if (auto loaded = document.apply_update(state.bytes.empty() ? crdt::kEmptyUpdate : state.bytes); !loaded)
     return tl::unexpected(loaded.error());
   crdt::Bytes update = crdt::kEmptyUpdate;

@@ -191,6 +191,12 @@ class JsonReader {
 
 }  // namespace
 
+std::string to_json(const Any& any) {
+  std::string out;
+  append_json(out, any);
+  return out;
+}
+
 std::optional<Any> any_from_json(std::string_view json) {
   Any any;
   if (!is_utf8(json) || !JsonReader(json).document(&any)) return std::nullopt;

@@ -10,9 +10,6 @@
 
 namespace nizhal::crdt {
 
-/// Keys and values as JSON text. The value "null" takes an attribute away.
-using Attributes = std::vector<std::pair<std::string, std::string>>;
-
 /// The attributes at a place in a text, in the order in which they came. Keys are interned.
 class AttributeMap {
  public:

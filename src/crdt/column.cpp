@@ -9,7 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "crdt/document.hpp"
+#include <nizhal/crdt.hpp>
+
 #include "crdt/updates.hpp"
 
 namespace nizhal::crdt {

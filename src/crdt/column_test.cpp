@@ -6,8 +6,9 @@
 #include <string>
 #include <vector>
 
+#include <nizhal/crdt.hpp>
+
 #include "base/test_seed.hpp"
-#include "crdt/document.hpp"
 #include "crdt/updates.hpp"
 
 namespace nizhal::crdt {

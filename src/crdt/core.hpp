@@ -1,5 +1,5 @@
 // The inside of a document: blocks, types, what is pending, and transactions. Text, map, undo and the codecs work on
-// it. Not for users of the module; those have document.hpp.
+// it. Users of the module have <nizhal/crdt.hpp>.
 //
 // The algorithm is YATA (Nicolaescu, Jahns, Derntl, Klamma: "Near Real-Time Peer-to-Peer Shared Editing on Extensible
 // Data Types", 2016) in the variant of the Yjs format. The facts that must not break: integrating the same blocks gives
@@ -17,9 +17,10 @@
 #include <utility>
 #include <vector>
 
+#include <nizhal/crdt.hpp>
+
 #include "crdt/block_list.hpp"
 #include "crdt/id_set.hpp"
-#include "crdt/origin.hpp"
 #include "crdt/type_node.hpp"
 
 namespace nizhal::crdt {
@@ -147,5 +148,8 @@ struct Core {
   void call_observers(Transaction& transaction);
   std::unordered_set<std::string> names_;
 };
+
+/// What a map's item holds, undefined where it is a type or a document (map.cpp).
+Any value_of(const Item& item);
 
 }  // namespace nizhal::crdt

@@ -5,8 +5,8 @@
 #include <cstdlib>
 #include <vector>
 
-#include "crdt/document.hpp"
-#include "crdt/relative_position.hpp"
+#include <nizhal/crdt.hpp>
+
 #include "crdt/updates.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

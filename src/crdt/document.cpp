@@ -1,6 +1,6 @@
-#include "crdt/document.hpp"
-
 #include <algorithm>
+
+#include <nizhal/crdt.hpp>
 
 #include "crdt/core.hpp"
 #include "crdt/updates.hpp"

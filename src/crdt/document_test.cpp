@@ -1,9 +1,9 @@
-#include "crdt/document.hpp"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <map>
+
+#include <nizhal/crdt.hpp>
 
 #include "base/bytes.hpp"
 #include "base/test_seed.hpp"

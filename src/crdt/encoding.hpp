@@ -9,11 +9,9 @@
 #include <string_view>
 #include <vector>
 
-#include "crdt/id.hpp"
+#include <nizhal/crdt.hpp>
 
 namespace nizhal::crdt {
-
-using Bytes = std::vector<std::uint8_t>;
 
 /// Reads bytes from outside. After the first thing that does not fit, `failed()` is true and every read gives zero or
 /// nothing; no read goes beyond the end or allocates.

@@ -1,15 +1,16 @@
-#include "crdt/events.hpp"
-
 #include <optional>
 
+#include <nizhal/crdt.hpp>
+
+#include "crdt/attributes.hpp"
 #include "crdt/core.hpp"
 
 namespace nizhal::crdt {
 
-const Origin& TextEvent::origin() const { return transaction.origin; }
-bool TextEvent::is_local() const { return transaction.is_local; }
-const Origin& MapEvent::origin() const { return transaction.origin; }
-bool MapEvent::is_local() const { return transaction.is_local; }
+const Origin& TextEvent::origin() const { return transaction_.origin; }
+bool TextEvent::is_local() const { return transaction_.is_local; }
+const Origin& MapEvent::origin() const { return transaction_.origin; }
+bool MapEvent::is_local() const { return transaction_.is_local; }
 
 namespace {
 
@@ -116,9 +117,9 @@ class DeltaBuilder {
 
 Delta TextEvent::delta() const {
   DeltaBuilder out;
-  for (const Item* item = type.start; item; item = item->right) {
-    const bool is_added = core.adds(transaction, *item);
-    const bool is_removed = transaction.deletes.contains(item->id);
+  for (const Item* item = type_.start; item; item = item->right) {
+    const bool is_added = core_.adds(transaction_, *item);
+    const bool is_removed = transaction_.deletes.contains(item->id);
     if (is_added && is_removed) continue;
     if (item->deleted && !is_removed) continue;  // earlier
     switch (item->kind) {
@@ -161,22 +162,21 @@ Delta TextEvent::delta() const {
 
 std::vector<MapEvent::KeyChange> MapEvent::keys() const {
   std::vector<KeyChange> changes;
-  for (const auto& [key, is_changed] : changed.keys) {
-    Item* const* newest = key ? type.map.find(key) : nullptr;
+  for (const auto& [key, is_changed] : changed_.keys) {
+    Item* const* newest = key ? type_.map.find(key) : nullptr;
     if (!newest) continue;
     const Item* item = *newest;
-    const bool is_removed = transaction.deletes.contains(item->id);
-    if (!core.adds(transaction, *item)) {
-      if (is_removed) changes.push_back({*key, Action::removed});
+    const bool is_removed = transaction_.deletes.contains(item->id);
+    if (!core_.adds(transaction_, *item)) {
+      if (is_removed) changes.push_back({*key, Action::removed, value_of(*item)});
       continue;
     }
     const Item* earlier = item->left;
-    while (earlier && core.adds(transaction, *earlier)) earlier = earlier->left;
-    const bool replaces = earlier && transaction.deletes.contains(earlier->id);
-    if (!is_removed)
-      changes.push_back({*key, replaces ? Action::updated : Action::added});
-    else if (replaces)
-      changes.push_back({*key, Action::removed});
+    while (earlier && core_.adds(transaction_, *earlier)) earlier = earlier->left;
+    const bool replaces = earlier && transaction_.deletes.contains(earlier->id);
+    if (is_removed && !replaces) continue;
+    const Action action = is_removed ? Action::removed : replaces ? Action::updated : Action::added;
+    changes.push_back({*key, action, replaces ? value_of(*earlier) : Any{}});
   }
   return changes;
 }

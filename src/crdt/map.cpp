@@ -1,6 +1,7 @@
-#include "crdt/map.hpp"
+#include <nizhal/crdt.hpp>
 
 #include "base/bytes.hpp"
+#include "crdt/any.hpp"
 #include "crdt/core.hpp"
 
 namespace nizhal::crdt {
@@ -37,6 +38,29 @@ std::shared_ptr<TypeNode> set_type(Core& core, TypeNode& node, std::string_view 
 
 }  // namespace
 
+Any value_of(const Item& item) {
+  Reader in(as_bytes(item.content));
+  Any value;
+  switch (item.kind) {
+    case ContentKind::any:
+      for (std::uint64_t i = 0; i < item.length; ++i) value = read_any(in);
+      return value;
+    case ContentKind::json: {
+      std::string_view json;
+      for (std::uint64_t i = 0; i < item.length; ++i) json = in.var_bytes();
+      return any_from_json(json).value_or(Any{});
+    }
+    case ContentKind::embed:
+      return any_from_json(item.content).value_or(Any{});
+    case ContentKind::binary:
+      return Any(Bytes(item.content.begin(), item.content.end()));
+    case ContentKind::string:
+      return Any(item.content);
+    default:
+      return Any{};
+  }
+}
+
 std::vector<std::string> Map::keys() const {
   std::vector<std::string> keys;
   for (const auto& [key, item] : node_->map)
@@ -49,26 +73,7 @@ bool Map::has(std::string_view key) const { return live_item(*core_, *node_, key
 std::optional<Any> Map::get(std::string_view key) const {
   const Item* item = live_item(*core_, *node_, key);
   if (!item) return std::nullopt;
-  Reader in(as_bytes(item->content));
-  Any value;
-  switch (item->kind) {
-    case ContentKind::any:
-      for (std::uint64_t i = 0; i < item->length; ++i) value = read_any(in);
-      return value;
-    case ContentKind::json: {
-      std::string_view json;
-      for (std::uint64_t i = 0; i < item->length; ++i) json = in.var_bytes();
-      return any_from_json(json).value_or(Any{});
-    }
-    case ContentKind::embed:
-      return any_from_json(item->content).value_or(Any{});
-    case ContentKind::binary:
-      return Any(Bytes(item->content.begin(), item->content.end()));
-    case ContentKind::string:
-      return Any(item->content);
-    default:
-      return Any{};
-  }
+  return value_of(*item);
 }
 
 std::optional<Text> Map::text(std::string_view key) const {

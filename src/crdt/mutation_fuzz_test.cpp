@@ -3,10 +3,9 @@
 // further.
 #include <gtest/gtest.h>
 
+#include <nizhal/crdt.hpp>
+
 #include "base/test_seed.hpp"
-#include "crdt/document.hpp"
-#include "crdt/relative_position.hpp"
-#include "crdt/undo_manager.hpp"
 #include "crdt/updates.hpp"
 
 namespace nizhal::crdt {

@@ -1,4 +1,4 @@
-#include "crdt/relative_position.hpp"
+#include <nizhal/crdt.hpp>
 
 #include "crdt/core.hpp"
 

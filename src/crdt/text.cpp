@@ -1,10 +1,11 @@
 // Editing a text. Which formats an edit adds or deletes follows Yjs, so that editors see the same attributes whoever
 // made the change.
-#include "crdt/text.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+
+#include <nizhal/crdt.hpp>
 
 #include "base/bytes.hpp"
 #include "crdt/any.hpp"
@@ -241,6 +242,35 @@ Result<void> Text::format(std::uint64_t position, std::uint64_t length, const At
     if (!edit.is_at_end()) edit.format(length, *wanted);
   });
   return {};
+}
+
+Result<void> Text::assign(std::string_view text) {
+  if (!is_utf8(text)) return failure(ErrorCode::usage, "a text must be UTF-8");
+  // What is no character counts one unit and equals nothing that is typed.
+  std::string held;
+  for (const DeltaOp& op : to_delta()) held += op.kind == DeltaOp::Kind::insert_text ? op.text : std::string(1, '\0');
+  const auto is_within = [](std::string_view of, std::size_t at) {
+    return at < of.size() && (static_cast<unsigned char>(of[at]) & 0xC0u) == 0x80u;
+  };
+  const std::size_t shorter = std::min(held.size(), text.size());
+  std::size_t front = 0, back = 0;
+  while (front < shorter && held[front] == text[front] && held[front] != '\0') ++front;
+  while (front > 0 && (is_within(held, front) || is_within(text, front))) --front;
+  while (back < shorter - front && held[held.size() - 1 - back] == text[text.size() - 1 - back] &&
+         text[text.size() - 1 - back] != '\0')
+    ++back;
+  while (back > 0 && is_within(text, text.size() - back)) --back;
+  const std::string_view old_middle = std::string_view(held).substr(front, held.size() - front - back);
+  const std::string_view middle = text.substr(front, text.size() - front - back);
+  const std::uint64_t at = count_utf16(std::string_view(held).substr(0, front));
+  Result<void> done;
+  core_->transact({}, true, [&] {
+    // Behind what it replaces, so that it has its attributes.
+    const std::uint64_t replaced = count_utf16(old_middle);
+    done = insert(at + replaced, middle);
+    if (done) done = remove(at, replaced);
+  });
+  return done;
 }
 
 std::uint64_t Text::observe(std::function<void(const TextEvent&)> observer) {

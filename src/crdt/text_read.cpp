@@ -1,10 +1,11 @@
 // Types as plain values: a text's string and delta, any type as JSON, and what an event says about a change.
+#include <nizhal/crdt.hpp>
+
 #include "base/bytes.hpp"
 #include "base/json.hpp"
 #include "crdt/any.hpp"
+#include "crdt/attributes.hpp"
 #include "crdt/core.hpp"
-#include "crdt/events.hpp"
-#include "crdt/text.hpp"
 
 namespace nizhal::crdt {
 namespace {

@@ -2,8 +2,9 @@
 // begin transactions of their own; those wait until this one is through.
 #include <algorithm>
 
+#include <nizhal/crdt.hpp>
+
 #include "crdt/core.hpp"
-#include "crdt/events.hpp"
 
 namespace nizhal::crdt {
 
@@ -55,7 +56,7 @@ void Core::call_observers(Transaction& transaction) {
     if (!changed.is_present || type->is_deleted()) continue;
     if (!type->text_observers.empty()) {
       const auto observers = type->text_observers;
-      const TextEvent event(*this, transaction, *type, changed);
+      const TextEvent event(*this, transaction, *type);
       for (const auto& [number, observer] : observers) observer(event);
     }
     if (!type->map_observers.empty()) {

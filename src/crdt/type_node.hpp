@@ -15,21 +15,6 @@
 
 namespace nizhal::crdt {
 
-/// The numbers of the format; `untyped` is a root that an update named and nobody has opened as something yet.
-enum class TypeKind : std::uint8_t {
-  array = 0,
-  map = 1,
-  text = 2,
-  xml_element = 3,
-  xml_fragment = 4,
-  xml_hook = 5,
-  xml_text = 6,
-  untyped = 255,
-};
-
-struct TextEvent;
-struct MapEvent;
-
 struct TypeNode {
   TypeKind kind = TypeKind::untyped;
   const std::string* root_name = nullptr;  // of a root; interned

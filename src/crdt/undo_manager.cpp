@@ -1,6 +1,13 @@
-#include "crdt/undo_manager.hpp"
-
 #include <algorithm>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <nizhal/crdt.hpp>
+
+#include "crdt/core.hpp"
 
 namespace nizhal::crdt {
 namespace {
@@ -18,32 +25,75 @@ bool is_child_of(const Item& item, const Item* parent) { return item.parent && i
 
 }  // namespace
 
-UndoManager::UndoManager(Document& document, std::vector<std::shared_ptr<TypeNode>> scope, Options options)
-    : core_(document.core()), scope_(std::move(scope)), options_(std::move(options)) {
-  core_.undo_observers.push_back(this);
-}
+class UndoManager::Steps : private UndoObserver {
+ public:
+  Steps(const UndoManager& owner, Core& core, std::vector<Node> scope, Options options)
+      : owner_(owner), core_(core), scope_(std::move(scope)), options_(std::move(options)) {
+    core_.undo_observers.push_back(this);
+  }
+  ~Steps() override {
+    clear();
+    std::erase(core_.undo_observers, static_cast<UndoObserver*>(this));
+  }
 
-UndoManager::~UndoManager() {
-  clear();
-  std::erase(core_.undo_observers, static_cast<UndoObserver*>(this));
-}
+  bool undo();
+  bool redo();
+  bool can_undo() const { return !undo_steps_.empty(); }
+  bool can_redo() const { return !redo_steps_.empty(); }
+  void stop_capturing() { last_change_.reset(); }
+  void clear();
 
-bool UndoManager::is_tracked(const Transaction& transaction) const {
+ private:
+  struct Step {
+    IdSet insertions, deletions;
+  };
+  enum class Activity { none, undoing, redoing };
+
+  void after_transaction(Transaction& transaction) override;
+  bool is_tracked(const Transaction& transaction) const;
+  bool is_in_scope(const Item& item) const;
+  bool is_scope_changed(const Transaction& transaction) const;
+  bool pop(std::vector<Step>& steps);
+  bool apply(const Step& step);
+  Item* redo_item(Item* item, const std::vector<Item*>& wanted, const IdSet& insertions, std::size_t depth);
+  void forget(std::vector<Step>& steps);
+  bool is_deleted_by_a_step(Id id) const;
+
+  const UndoManager& owner_;
+  Core& core_;
+  std::vector<Node> scope_;
+  Options options_;
+  std::vector<Step> undo_steps_, redo_steps_;
+  Activity activity_ = Activity::none;
+  std::optional<std::chrono::milliseconds> last_change_;
+};
+
+UndoManager::UndoManager(Document& document, std::vector<Node> scope, Options options)
+    : steps_(std::make_unique<Steps>(*this, document.core(), std::move(scope), std::move(options))) {}
+UndoManager::~UndoManager() = default;
+bool UndoManager::undo() { return steps_->undo(); }
+bool UndoManager::redo() { return steps_->redo(); }
+bool UndoManager::can_undo() const { return steps_->can_undo(); }
+bool UndoManager::can_redo() const { return steps_->can_redo(); }
+void UndoManager::stop_capturing() { steps_->stop_capturing(); }
+void UndoManager::clear() { steps_->clear(); }
+
+bool UndoManager::Steps::is_tracked(const Transaction& transaction) const {
   const Origin& origin = transaction.origin;
-  if (origin.undone) return origin.undone == this;
+  if (origin.undone) return origin.undone == &owner_;
   if (origin.name.empty()) return transaction.is_local;
   return std::find(options_.tracked_origins.begin(), options_.tracked_origins.end(), origin.name) !=
          options_.tracked_origins.end();
 }
 
-bool UndoManager::is_in_scope(const Item& item) const {
+bool UndoManager::Steps::is_in_scope(const Item& item) const {
   for (const Item* inner = &item; inner && inner->parent; inner = inner->parent->item)
     for (const auto& type : scope_)
       if (inner->parent == type.get()) return true;
   return false;
 }
 
-bool UndoManager::is_scope_changed(const Transaction& transaction) const {
+bool UndoManager::Steps::is_scope_changed(const Transaction& transaction) const {
   for (const auto& [type, changed] : transaction.changed) {
     if (!changed.is_present || type->is_deleted()) continue;
     for (const auto& scoped : scope_)
@@ -53,7 +103,7 @@ bool UndoManager::is_scope_changed(const Transaction& transaction) const {
   return false;
 }
 
-void UndoManager::after_transaction(Transaction& transaction) {
+void UndoManager::Steps::after_transaction(Transaction& transaction) {
   if (!is_tracked(transaction) || !is_scope_changed(transaction)) return;
   std::vector<Step>& steps = activity_ == Activity::undoing ? redo_steps_ : undo_steps_;
   if (activity_ == Activity::undoing)
@@ -82,23 +132,23 @@ void UndoManager::after_transaction(Transaction& transaction) {
   });
 }
 
-bool UndoManager::undo() {
+bool UndoManager::Steps::undo() {
   activity_ = Activity::undoing;
   const bool done = pop(undo_steps_);
   activity_ = Activity::none;
   return done;
 }
 
-bool UndoManager::redo() {
+bool UndoManager::Steps::redo() {
   activity_ = Activity::redoing;
   const bool done = pop(redo_steps_);
   activity_ = Activity::none;
   return done;
 }
 
-bool UndoManager::pop(std::vector<Step>& steps) {
+bool UndoManager::Steps::pop(std::vector<Step>& steps) {
   Origin origin;
-  origin.undone = this;
+  origin.undone = &owner_;
   bool done = false;
   core_.transact(origin, true, [&] {
     // A step of which nothing is left to do is passed over.
@@ -111,7 +161,7 @@ bool UndoManager::pop(std::vector<Step>& steps) {
   return done;
 }
 
-bool UndoManager::apply(const Step& step) {
+bool UndoManager::Steps::apply(const Step& step) {
   std::vector<Item*> to_delete, to_redo;
   core_.visit_deleted(step.insertions, [&](Item* item) {
     if (item->is_gc()) return;
@@ -142,13 +192,14 @@ bool UndoManager::apply(const Step& step) {
   return done;
 }
 
-bool UndoManager::is_deleted_by_a_step(Id id) const {
+bool UndoManager::Steps::is_deleted_by_a_step(Id id) const {
   const auto deletes = [&](const Step& step) { return step.deletions.contains(id); };
   return std::any_of(undo_steps_.begin(), undo_steps_.end(), deletes) ||
          std::any_of(redo_steps_.begin(), redo_steps_.end(), deletes);
 }
 
-Item* UndoManager::redo_item(Item* item, const std::vector<Item*>& wanted, const IdSet& insertions, std::size_t depth) {
+Item* UndoManager::Steps::redo_item(Item* item, const std::vector<Item*>& wanted, const IdSet& insertions,
+                                    std::size_t depth) {
   if (item->is_redone()) return core_.clean_start(item->extra->redone);
   if (!item->parent || depth > kParentsMax) return nullptr;
   Item* parent_item = item->parent->item;
@@ -219,7 +270,7 @@ Item* UndoManager::redo_item(Item* item, const std::vector<Item*>& wanted, const
   return redone;
 }
 
-void UndoManager::forget(std::vector<Step>& steps) {
+void UndoManager::Steps::forget(std::vector<Step>& steps) {
   if (steps.empty()) return;
   core_.transact({}, true, [&] {
     for (const Step& step : steps) {
@@ -231,7 +282,7 @@ void UndoManager::forget(std::vector<Step>& steps) {
   steps.clear();
 }
 
-void UndoManager::clear() {
+void UndoManager::Steps::clear() {
   forget(undo_steps_);
   forget(redo_steps_);
 }

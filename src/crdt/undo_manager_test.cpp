@@ -1,8 +1,7 @@
-#include "crdt/undo_manager.hpp"
-
 #include <gtest/gtest.h>
 
-#include "crdt/relative_position.hpp"
+#include <nizhal/crdt.hpp>
+
 #include "crdt/updates.hpp"
 
 namespace nizhal::crdt {

@@ -7,13 +7,12 @@
 #include <string>
 #include <vector>
 
+#include <nizhal/crdt.hpp>
+
 #include "base/bytes.hpp"
 #include "base/json.hpp"
 #include "crdt/any.hpp"
 #include "crdt/core.hpp"
-#include "crdt/document.hpp"
-#include "crdt/relative_position.hpp"
-#include "crdt/undo_manager.hpp"
 #include "crdt/updates.hpp"
 
 namespace nizhal::crdt {
