@@ -9,6 +9,8 @@
 
 #include <nizhal/crdt.hpp>
 
+#include <nizhal/crdt.hpp>
+
 #include "base/bytes.hpp"
 #include "cli/client_command.hpp"
 #include "cli/domain_library.hpp"
@@ -89,7 +91,7 @@ Result<void> edit_map(crdt::Map map, const EditWords& words) {
   return map.set(words.operands[0], *value);
 }
 
-Result<crdt::Bytes> edited(const Place& place, const Blob& state, const EditWords& words) {
+Result<Blob> edited(const Place& place, const Blob& state, const EditWords& words) {
   struct Operation {
     std::string_view name;
     ColumnType type;
@@ -108,24 +110,20 @@ Result<crdt::Bytes> edited(const Place& place, const Blob& state, const EditWord
                                place.column.type == ColumnType::crdt_text
                                    ? "insert POSITION TEXT (POSITION may be `end`), or remove POSITION LENGTH"
                                    : "set NAME JSON, or unset NAME"));
-  // An id that nobody had before: one edit, one writer.
-  crdt::Document document(new_crdt_client_id());
-  if (auto loaded = document.apply_update(state.bytes.empty() ? crdt::kEmptyUpdate : state.bytes); !loaded)
-    return tl::unexpected(loaded.error());
-  crdt::Bytes update = crdt::kEmptyUpdate;
-  document.on_update([&](const crdt::Bytes& bytes, const crdt::Origin&) { update = bytes; });
-  Result<void> done;
-  document.transact([&] {
-    done = place.column.type == ColumnType::crdt_text ? edit_text(document.text(place.column.name), words)
-                                                      : edit_map(document.map(place.column.name), words);
-  });
-  if (!done) return tl::unexpected(done.error());
-  return update;
+  if (place.column.type == ColumnType::crdt_text) {
+    auto editor = open_crdt(place.column.name, CrdtText{state.bytes});
+    if (!editor) return tl::unexpected(editor.error());
+    if (auto done = edit_text(editor->text(), words); !done) return tl::unexpected(done.error());
+    return editor->take_update();
+  }
+  auto editor = open_crdt(place.column.name, CrdtMap{state.bytes});
+  if (!editor) return tl::unexpected(editor.error());
+  if (auto done = edit_map(editor->map(), words); !done) return tl::unexpected(done.error());
+  return editor->take_update();
 }
 
 /// The mutator's arguments, when it is plain which is which: the key by `references(table)`, the update by its type.
-Result<std::string> arguments_of(const Domain& domain, const Place& place, const crdt::Bytes& update,
-                                 const EditWords& words) {
+Result<std::string> arguments_of(const Domain& domain, const Place& place, const Blob& update, const EditWords& words) {
   const MutatorDef* mutator = domain.find_mutator(words.mutator);
   if (!mutator) return failure(ErrorCode::usage, fmt::format("the domain has no mutator \"{}\"", words.mutator));
   const ArgumentDef* key = nullptr;
@@ -148,7 +146,7 @@ Result<std::string> arguments_of(const Domain& domain, const Place& place, const
   append_value_json(json, key->type, place.key);
   json += ',';
   append_json_string(json, bytes->name);
-  json += fmt::format(":\"{}\"}}", to_base64(update));
+  json += fmt::format(":\"{}\"}}", to_base64(update.bytes));
   return json;
 }
 
@@ -169,9 +167,9 @@ int client_edit(const Globals& globals, Store& store, const std::string& library
     return client_mutate(globals, store, words.mutator, *arguments);
   }
   if (globals.json)
-    print_json(json::object{{"update", to_base64(*update)}});
+    print_json(json::object{{"update", to_base64(update->bytes)}});
   else
-    print_line(to_base64(*update));
+    print_line(to_base64(update->bytes));
   return kDone;
 }
 
