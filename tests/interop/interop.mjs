@@ -6,105 +6,16 @@
 //  - at every moment: the bytes of two documents, one in each, that got the same updates in the same order. Each peer
 //    has such a pair of mirrors, which get what the peer makes and what it is sent;
 //  - what is computed without a document: merged updates, differences, state vectors.
-import { spawn } from 'node:child_process'
-import { createInterface } from 'node:readline'
 import * as Y from 'yjs'
-
-const [program, operationsText = '10000'] = process.argv.slice(2)
-const seed = Number(process.env.NIZHAL_SEED === 'random' ? Date.now() % 1e9 : process.env.NIZHAL_SEED ?? 20260102) >>> 0
-console.log(`interop: NIZHAL_SEED=${seed}`)
-
-const child = spawn(program, { stdio: ['pipe', 'pipe', 'inherit'] })
-const waiting = []
-createInterface({ input: child.stdout }).on('line', line => waiting.shift()(JSON.parse(line)))
-child.on('exit', code => { if (code !== 0) fail(`the C++ side ended with ${code}`) })
-const ours = command => new Promise(resolve => {
-  waiting.push(resolve)
-  child.stdin.write(JSON.stringify(command) + '\n')
-})
-
-const hex = bytes => Buffer.from(bytes).toString('hex')
-const bytes = text => new Uint8Array(Buffer.from(text, 'hex'))
-const print = console.log.bind(console)
-for (const name of ['log', 'warn', 'error']) console[name] = () => {} // what Yjs says about hostile bytes
-const fail = (what, a, b) => {
-  print(`FAILED: ${what}\n repeat with NIZHAL_SEED=${seed}`)
-  if (a !== undefined) print(` yjs:  ${a}\n ours: ${b}`)
-  process.exit(1)
-}
-const same = (what, yjs, mine) => { if (yjs !== mine) fail(what, yjs, mine) }
-
-// mulberry32
-const generator = start => {
-  let state = start
-  return below => {
-    state = (state + 0x6D2B79F5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) % below
-  }
-}
-const random = generator(seed)
-const pick = list => list[random(list.length)]
-
-// A type's content as plain values, in the form of our to_json.
-const plain = value => {
-  if (value instanceof Y.Text) return Y.Text.prototype.toString.call(value) // XML text would add tags
-  if (value instanceof Y.Array) return value.toArray().map(plain)
-  if (value instanceof Y.XmlHook) return mapOf(value)
-  if (value instanceof Y.XmlFragment) {
-    return { name: value instanceof Y.XmlElement ? value.nodeName : '', attributes: mapOf(value), children: value.toArray().map(plain) }
-  }
-  if (value instanceof Y.Map) return mapOf(value)
-  if (value instanceof Y.Doc) return {}
-  if (value instanceof Uint8Array) return Buffer.from(value).toString('base64')
-  return value
-}
-const mapOf = type => {
-  const object = {}
-  type._map.forEach((item, key) => {
-    if (!item.deleted) object[key] = plain(item.content.getContent()[item.length - 1])
-  })
-  return object
-}
-const sorted = value => {
-  if (Array.isArray(value)) return value.map(sorted)
-  if (value === null || typeof value !== 'object') return value
-  return Object.fromEntries(Object.keys(value).sort().map(key => [key, sorted(value[key])]))
-}
-const canonical = value => JSON.stringify(sorted(value))
-const viewOfYjs = doc => ({
-  sv: hex(Y.encodeStateVector(doc)),
-  string: doc.getText('text').toString(),
-  delta: canonical(doc.getText('text').toDelta().map(op => ({ ...op, insert: plain(op.insert) }))),
-  map: canonical(plain(doc.getMap('map'))),
-  list: canonical(plain(doc.getArray('list'))),
-  xml: canonical(plain(doc.getXmlFragment('xml')))
-})
-const viewOfOurs = async id => {
-  const state = await ours({ c: 'state', doc: id })
-  for (const name of ['delta', 'map', 'list', 'xml']) state[name] = canonical(JSON.parse(state[name]))
-  return state
-}
-const sameViews = (what, yjs, mine) => { for (const name of Object.keys(yjs)) same(`${what}: ${name}`, yjs[name], mine[name]) }
+import {
+  attributes, bytes, documents, fail, finish, hex, newOurs, newYjs, operationsOr, ours, pick, random, same, sameViews, values,
+  viewOfOurs, viewOfYjs
+} from './harness.mjs'
 
 const cutsPair = (text, at) => {
   const units = text.toDelta().map(op => typeof op.insert === 'string' ? op.insert : '.').join('')
   const code = units.charCodeAt(at - 1)
   return at > 0 && at < units.length && code >= 0xD800 && code < 0xDC00
-}
-
-let documents = 0
-const newYjs = client => {
-  const doc = new Y.Doc()
-  doc.clientID = client
-  doc.getText('text'); doc.getMap('map'); doc.getArray('list'); doc.getXmlFragment('xml')
-  return doc
-}
-const newOurs = async client => {
-  const id = ++documents
-  await ours({ c: 'new', doc: id, client })
-  return id
 }
 
 class YjsPeer {
@@ -193,7 +104,6 @@ class OurPeer {
   async edit (op) { return this.run(op) }
 }
 
-const attributes = () => pick([{ bold: true }, { bold: null }, { italic: true }, { color: 'red' }, { color: 'blue' }, { link: { href: 'x', n: 1 } }, { bold: true, color: null }])
 const pieces = ['a', 'b', 'c', ' ', 'word ', 'é', '日本', '😀', 'x\ny', 'longer piece of text ']
 const operation = (length, isYjs) => {
   const at = random(length + 1)
@@ -203,7 +113,7 @@ const operation = (length, isYjs) => {
   if (kind < 45) return { c: 'embed', at, value: pick([{ image: 'i.png' }, { n: [1, { deep: null }] }]), attributes: pick([{}, { bold: true }]) }
   if (kind < 65) return length > at ? { c: 'delete', at, length: Math.min(1 + random(6), length - at) } : { c: 'set', key: 'a', value: random(10) }
   if (kind < 73) return length > at ? { c: 'format', at, length: Math.min(1 + random(12), length - at), attributes: attributes() } : { c: 'set', key: 'b', value: null }
-  if (kind < 80) return { c: 'set', key: pick(['a', 'b', 'c', 'n1']), value: pick([1, -3, 2.5, 'text', true, null, [1, [2]], { k: 'v' }, 4294967296, 'é😀']) }
+  if (kind < 80) return { c: 'set', key: pick(['a', 'b', 'c', 'n1']), value: pick(values) }
   if (kind < 83) return { c: 'unset', key: pick(['a', 'b', 'c', 'n1', 'n2']) }
   if (kind < 85) return { c: pick(['set_text', 'set_map']), key: pick(['n1', 'n2']) }
   if (kind < 88) return { c: 'nested', key: pick(['n1', 'n2']) }
@@ -357,14 +267,12 @@ async function everyOrder () {
   }
 }
 
-const total = Number(operationsText)
+const total = operationsOr(10000)
 const perHistory = 500
 await everyOrder()
 while (counts.operations < total) {
   await history(Math.min(perHistory, total - counts.operations))
   counts.histories++
 }
-print(`interop: ${counts.operations} operations in ${counts.histories} histories of 5 peers, ${counts.updates} updates; ` +
+finish(`${counts.operations} operations in ${counts.histories} histories of 5 peers, ${counts.updates} updates; ` +
   `${counts.byteChecks} comparisons of bytes; ${counts.orders} orders of ${6} updates; all equal`)
-child.stdin.end()
-process.exit(0)

@@ -1,10 +1,12 @@
 // The C++ side of the interop test: a line of JSON in, a line of JSON out. Documents are numbered by the driver
 // (interop.mjs), which holds the same documents in Yjs. Bytes are hex.
+#include <chrono>
 #include <cstdlib>
 #include <iostream>
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <nizhal/crdt.hpp>
@@ -24,7 +26,10 @@ struct Peer {
   }
   Document document;
   std::unique_ptr<UndoManager> undo;
-  std::vector<std::string> updates;  // since the last answer
+  std::chrono::milliseconds now{0};
+  // Since the last answer:
+  std::vector<std::string> updates;
+  json::array events;
 };
 
 Bytes from_hex(const json::value& value) {
@@ -65,7 +70,12 @@ class Session {
       document.open("xml", TypeKind::xml_fragment);
       return answer;
     }
+    if (name == "drop") {
+      peers_.erase(id);
+      return answer;
+    }
     Peer& peer = *peers_.at(id);
+    if (command.contains("now")) peer.now = std::chrono::milliseconds(number(command, "now"));
     Document& document = peer.document;
     if (name == "state") return state(document);
     if (name == "length") {
@@ -81,6 +91,11 @@ class Session {
     for (const std::string& update : peer.updates) updates.emplace_back(update);
     peer.updates.clear();
     answer["updates"] = std::move(updates);
+    if (peer.undo) {
+      answer["can_undo"] = peer.undo->can_undo();
+      answer["can_redo"] = peer.undo->can_redo();
+    }
+    answer["events"] = std::exchange(peer.events, {});
     return answer;
   }
 
@@ -122,12 +137,53 @@ class Session {
     if (found) answer["at"] = found->index;
     return answer;
   }
+  static std::string origin_of(const json::object& command, const char* otherwise) {
+    const json::value* origin = command.if_contains("origin");
+    return origin ? std::string(origin->as_string()) : otherwise;
+  }
+  // Text, map, and what is nested in the map now.
+  static void observe(Peer& peer) {
+    const auto tell = [&peer](const std::string& target, const char* what, json::value value) {
+      peer.events.push_back(json::object{{"target", target}, {what, std::move(value)}});
+    };
+    const auto observe_text = [tell](const std::string& target, Text text) {
+      text.observe([=](const TextEvent& event) { tell(target, "delta", json::value(to_json(event.delta()))); });
+    };
+    const auto observe_map = [tell](const std::string& target, Map map) {
+      map.observe([=](const MapEvent& event) {
+        static constexpr const char* kNames[] = {"add", "update", "delete"};
+        json::object keys;
+        for (const MapEvent::KeyChange& change : event.keys())
+          keys[change.key] = json::array{kNames[static_cast<int>(change.action)], *parse_json(to_json(change.before))};
+        tell(target, "keys", std::move(keys));
+      });
+    };
+    Map map = peer.document.map("map");
+    observe_text("text", peer.document.text("text"));
+    observe_map("map", map);
+    for (const char* key : {"n1", "n2"}) {
+      if (auto nested = map.text(key)) observe_text(key, *nested);
+      if (auto nested = map.map(key)) observe_map(key, *nested);
+    }
+  }
   static Result<void> edit(Peer& peer, const std::string& name, const json::object& command) {
     Document& document = peer.document;
     Text text = document.text("text");
     Map map = document.map("map");
     const auto key = [&] { return std::string(command.at("key").as_string()); };
-    if (name == "apply") return document.apply_update(from_hex(command.at("u")), "remote");
+    if (name == "apply") return document.apply_update(from_hex(command.at("u")), origin_of(command, "remote"));
+    if (name == "many") {
+      Result<void> done;
+      document.transact(origin_of(command, ""), [&] {
+        for (const json::value& one : command.at("ops").as_array())
+          if (done) done = edit(peer, std::string(one.at("c").as_string()), one.as_object());
+      });
+      return done;
+    }
+    if (name == "observe") {
+      observe(peer);
+      return {};
+    }
     if (name == "insert") {
       const std::string piece(command.at("text").as_string());
       if (command.contains("attributes")) return text.insert(number(command, "at"), piece, attributes_of(command));
@@ -158,9 +214,20 @@ class Session {
       return {};
     }
     if (name == "track") {
-      peer.undo = std::make_unique<UndoManager>(document, std::vector{text.node(), map.node()});
+      UndoManager::Options options;
+      std::vector<Node> scope{text.node(), map.node()};
+      if (command.contains("timeout")) {
+        options.tracked_origins = {"me"};
+        options.capture_timeout = std::chrono::milliseconds(number(command, "timeout"));
+        options.now = [&peer] { return peer.now; };
+        options.ignores_remote_map_changes = command.at("ignores").as_bool();
+        if (!command.at("map").as_bool()) scope.pop_back();
+      }
+      peer.undo = std::make_unique<UndoManager>(document, scope, options);
       return {};
     }
+    if (name == "stop") peer.undo->stop_capturing();
+    if (name == "clear") peer.undo->clear();
     if (name == "undo") peer.undo->undo();
     if (name == "redo") peer.undo->redo();
     return {};
