@@ -44,11 +44,13 @@ int run(const Globals& globals, const Options& options) {
     print_json(json::object{{"removals", report->removals},
                             {"mutations", report->mutations},
                             {"auditRows", report->audit_rows},
+                            {"recent", report->recent},
                             {"prunedThrough", number(report->pruned_through)}});
   } else {
-    print_line(fmt::format("pruned {}, {}, {}; cursors from version {} on stay valid",
+    print_line(fmt::format("pruned {}, {}, {}, and the recent updates of {}; cursors from version {} on stay valid",
                            counted(report->removals, "removal"), counted(report->mutations, "mutation record"),
-                           counted(report->audit_rows, "audit row"), number(report->pruned_through)));
+                           counted(report->audit_rows, "audit row"), counted(report->recent, "row"),
+                           number(report->pruned_through)));
   }
   return kDone;
 }

@@ -37,9 +37,9 @@ void check_options(const Domain& domain, Findings& findings) {
 void check_column(const TableDef& table, const ColumnDef& column, Findings& findings) {
   const std::string place = fmt::format("table \"{}\", column \"{}\"", table.name, column.name);
   check_name(column.name, place, findings);
-  if (column.type == ColumnType::crdt_text || column.type == ColumnType::crdt_map)
-    findings.error("crdt_not_built", place, "CRDT columns are not built yet",
-                   "use a text or json column; concurrent edits then follow Merge::LastWrite");
+  if (is_crdt(column.type) && column.nullable)
+    findings.error("nullable_crdt", place, fmt::format("the column of type {} can be null", to_string(column.type)),
+                   "declare the member without std::optional: a new CrdtText or CrdtMap is empty");
   if (column.default_value) {
     std::string why;
     if (!check_value(column, *column.default_value, &why))
@@ -85,8 +85,6 @@ void check_tables(const Domain& domain, Findings& findings) {
                        "remove one; .key(…) already declares the key's column");
     }
     check_key(*table, findings);
-    if (table->merge == Merge::Field)
-      findings.error("merge_not_built", place, "Merge::Field is not built yet", "use Merge::LastWrite");
   }
 }
 
@@ -125,8 +123,9 @@ void check_constraints(const std::string& place, const ArgumentDef& argument, Fi
   if ((argument.min_length || argument.max_length) && !is_text) misfit("min_length or max_length", "text");
   if (!argument.one_of.empty() && !is_text) misfit("one_of", "text");
   if (argument.shape && argument.type != ColumnType::json) misfit("shaped", "json (nizhal::Json)");
-  if (argument.type == ColumnType::crdt_text || argument.type == ColumnType::crdt_map)
-    findings.error("crdt_not_built", place, "CRDT arguments are not built yet", "use text or json");
+  if (is_crdt(argument.type))
+    findings.error("crdt_argument", place, fmt::format("an argument cannot be of type {}", to_string(argument.type)),
+                   "take the update as blob (nizhal::Blob); the mutator writes it into the column");
 
   const bool is_empty_range =
       (is_whole && argument.minimum && argument.maximum && *argument.minimum > *argument.maximum) ||

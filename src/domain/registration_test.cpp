@@ -181,35 +181,31 @@ TEST(Registration, ADefaultMustFitItsColumn) {
   EXPECT_EQ(with(&Defaults::day, default_value("2026-02-30")), Codes{"bad_default"});
 }
 
-struct CrdtText {
-  std::vector<std::uint8_t> state;
-};
 struct Document {
   std::string id;
   CrdtText text;
 };
-
-}  // namespace
-
-template <>
-struct ValueTraits<CrdtText> {
-  static constexpr ColumnType type = ColumnType::crdt_text;
-  static constexpr bool nullable = false;
-  static Value to_value(const CrdtText& value) { return Value(Blob{value.state}); }
-  static bool from_value(const Value&, CrdtText&) { return true; }
+struct MaybeDocument {
+  std::string id;
+  std::optional<CrdtMap> map;
 };
 
-namespace {
-
-TEST(Registration, WhatIsNotBuiltYetIsRefusedAndSaysSo) {
+TEST(Registration, TablesThatMergeAreRegistered) {
   Domain field("d");
   field.add(notes().merge(Merge::Field));
-  const Found found = errors_of(field);
-  EXPECT_EQ(found.codes, Codes{"merge_not_built"});
-  EXPECT_EQ(found.first.fix, "use Merge::LastWrite");
+  EXPECT_EQ(errors_of(field).codes, Codes{});
   Domain crdt("d");
   crdt.add(table<Document>("t").key("id", &Document::id).column("text", &Document::text));
-  EXPECT_EQ(errors_of(crdt).codes, Codes{"crdt_not_built"});
+  EXPECT_EQ(errors_of(crdt).codes, Codes{});
+}
+
+TEST(Registration, ACrdtColumnIsNeverNull) {
+  Domain d("d");
+  d.add(table<MaybeDocument>("t").key("id", &MaybeDocument::id).column("map", &MaybeDocument::map));
+  const Found found = errors_of(d);
+  EXPECT_EQ(found.codes, Codes{"nullable_crdt"});
+  EXPECT_EQ(found.first.place, "table \"t\", column \"map\"");
+  EXPECT_EQ(found.first.message, "the column of type crdt_map can be null");
 }
 
 TEST(Registration, AMutatorNeedsABodyAndAPositiveVersion) {

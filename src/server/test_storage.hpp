@@ -55,6 +55,18 @@ class FaultyTransaction : public storage::WriteTransaction {
   Result<bool> remove(const TableDef& table, const Value& key) override {
     return call<bool>("remove", [&] { return inner_->remove(table, key); });
   }
+  // Of a table that merges they are its get(), insert() and update().
+  Result<std::optional<storage::MergeRow>> get_to_merge(const TableDef& table, const Value& key) override {
+    return call<std::optional<storage::MergeRow>>("get", [&] { return inner_->get_to_merge(table, key); });
+  }
+  Result<bool> insert_merged(const TableDef& table, const Row& row, const storage::MergeState& merge) override {
+    return call<bool>("insert", [&] { return inner_->insert_merged(table, row, merge); });
+  }
+  Result<bool> update_merged(const TableDef& table, const Value& key,
+                             const std::vector<std::pair<std::size_t, Value>>& changes,
+                             const storage::MergeState& merge) override {
+    return call<bool>("update", [&] { return inner_->update_merged(table, key, changes, merge); });
+  }
   Result<std::int64_t> next_number(const TableDef& table, std::string_view number_column,
                                    std::string_view bucket_column, const Value& value) override {
     return call<std::int64_t>("next_number",

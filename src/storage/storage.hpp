@@ -45,7 +45,8 @@ struct EncodedRow {
 /// (domain/field_stamps.hpp), and `recent` is empty when it changed a CRDT column or the row's buckets.
 struct MergeState {
   std::string stamps;  // of a table with Merge::Field: when each column was last edited; else empty
-  std::string recent;  // of a table with CRDT columns: the updates of late (server/recent_updates.hpp); bytes
+  /// Of a delivered table with CRDT columns: the updates of late (server/recent_updates.hpp); bytes. Else empty.
+  std::string recent;
   bool operator==(const MergeState&) const = default;
 };
 struct MergeRow {
@@ -203,17 +204,11 @@ class WriteTransaction {
 
   /// The three for tables that merge (Merge::Field, CRDT columns): as get(), insert() and update(), with what is kept
   /// to merge later writes. update_merged() without changes writes `merge` only, and the row counts as changed.
-  virtual Result<std::optional<MergeRow>> get_to_merge(const TableDef& /*table*/, const Value& /*key*/) {
-    return tl::unexpected(Error{ErrorCode::internal, "this storage does not merge"});
-  }
-  virtual Result<bool> insert_merged(const TableDef& /*table*/, const Row& /*row*/, const MergeState& /*merge*/) {
-    return tl::unexpected(Error{ErrorCode::internal, "this storage does not merge"});
-  }
-  virtual Result<bool> update_merged(const TableDef& /*table*/, const Value& /*key*/,
-                                     const std::vector<std::pair<std::size_t, Value>>& /*changes*/,
-                                     const MergeState& /*merge*/) {
-    return tl::unexpected(Error{ErrorCode::internal, "this storage does not merge"});
-  }
+  virtual Result<std::optional<MergeRow>> get_to_merge(const TableDef& table, const Value& key) = 0;
+  virtual Result<bool> insert_merged(const TableDef& table, const Row& row, const MergeState& merge) = 0;
+  virtual Result<bool> update_merged(const TableDef& table, const Value& key,
+                                     const std::vector<std::pair<std::size_t, Value>>& changes,
+                                     const MergeState& merge) = 0;
   /// One above both the counter and the highest number now in the group; recorded.
   virtual Result<std::int64_t> next_number(const TableDef& table, std::string_view number_column,
                                            std::string_view bucket_column, const Value& bucket) = 0;

@@ -1,6 +1,9 @@
 // A database that an older version has made, on both kinds.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "tests/backends/office_domain.hpp"
 #include "tests/backends/test_database.hpp"
 
@@ -10,8 +13,16 @@ namespace {
 struct OldFormatTest : OnEveryBackend {
   TestDatabase db{GetParam(), office_domain()};
 
-  /// Takes away what format 2 brought.
+  /// Takes away what format 3 brought.
+  void make_format_2() {
+    for (const auto& [table, column] : {std::pair{"mutation", "conflicts"}, {"state", "recent_pruned_through"}})
+      db.other->run("ALTER TABLE " + db.engine(table) + " DROP COLUMN " + column);
+    db.other->run("UPDATE " + db.engine("state") + " SET format = 2");
+  }
+
+  /// And what format 2 brought.
   void make_format_1() {
+    make_format_2();
     if (db.backend->is_sqlite()) {
       for (const std::string& index :
            db.other->query("SELECT name FROM sqlite_schema WHERE type = 'index' AND name LIKE 'nizhal_version:%'"))
@@ -47,13 +58,13 @@ TEST_P(OldFormatTest, Format1IsBroughtForwardWithoutANewEpoch) {
   if (!db.backend->is_sqlite()) {
     const auto refused = db.backend->open(db.domain)->provision();
     ASSERT_FALSE(refused.has_value());
-    EXPECT_NE(refused.error().message.find("has format 1, and this program's is 2"), std::string::npos)
+    EXPECT_NE(refused.error().message.find("has format 1, and this program's is 3"), std::string::npos)
         << refused.error().message;
   }
   const std::string epoch = db.other->value("SELECT epoch FROM " + db.engine("state"));
   const auto changes = db.backend->fit(db.domain);
   ASSERT_TRUE(changes.has_value()) << changes.error().message;
-  EXPECT_EQ(changes->front(), "the engine's tables have format 2 now");
+  EXPECT_EQ(std::count(changes->begin(), changes->end(), "the engine's tables have format 3 now"), 1);
   const auto again = db.backend->fit(db.domain);
   ASSERT_TRUE(again.has_value()) << again.error().message;
   EXPECT_EQ(*again, Names{});
@@ -74,6 +85,29 @@ TEST_P(OldFormatTest, Format1IsBroughtForwardWithoutANewEpoch) {
   EXPECT_EQ((*told)->rows.front().row.key, "1");
   ASSERT_EQ((*told)->grant_changes.size(), 1u);
   EXPECT_EQ((*told)->grant_changes.front().subject, "u1");
+}
+
+TEST_P(OldFormatTest, Format2KeepsItsRecordsAndIsBroughtForwardWithoutANewEpoch) {
+  const Actor actor{"u1", "o1", ""};
+  {
+    const auto transaction = db.write();
+    storage::MutationRecord record;
+    record.client_mutation_id = "m1";
+    record.user_id = "u1";
+    record.owner_id = "o1";
+    record.applied = true;
+    ASSERT_TRUE(transaction->put_mutation(record).has_value());
+    ASSERT_TRUE(transaction->commit().has_value());
+  }
+  make_format_2();
+  const std::string epoch = db.other->value("SELECT epoch FROM " + db.engine("state"));
+  const auto changes = db.backend->fit(db.domain);
+  ASSERT_TRUE(changes.has_value()) << changes.error().message;
+  EXPECT_EQ(*changes, Names{"the engine's tables have format 3 now"});
+  EXPECT_EQ(db.other->value("SELECT epoch FROM " + db.engine("state")), epoch);
+  const auto record = db.backend->open(db.domain)->write(Timestamp{1}).value()->mutation(actor, "m1");
+  ASSERT_TRUE(record.has_value() && record->has_value());
+  EXPECT_EQ((*record)->conflicts, "");
 }
 
 }  // namespace

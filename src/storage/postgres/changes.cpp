@@ -11,6 +11,7 @@
 
 #include "domain/value_json.hpp"
 #include "query/to_sql.hpp"
+#include "storage/merge_columns.hpp"
 #include "storage/postgres/bucket_sql.hpp"
 #include "storage/postgres/engine_schema.hpp"
 #include "storage/postgres/statements.hpp"
@@ -76,7 +77,8 @@ class Lines {
   explicit Lines(const CompiledDomain& domain) {
     width_ = 6;  // of a client or a removal
     for (std::size_t t = 0; t < domain.tables().size(); ++t)
-      width_ = std::max(width_, domain.table(t).columns.size() + delivered_by(domain, t).size());
+      width_ = std::max(
+          width_, domain.table(t).columns.size() + merge_columns(domain, t).size() + delivered_by(domain, t).size());
   }
   /// The select list of a line, filled up with nulls.
   std::string list(std::int64_t kind, const std::string& version, const std::vector<std::string>& texts) const {
@@ -188,6 +190,7 @@ class Collector {
     recent.row.key = std::string(key);
     append_stored_row_json(recent.row.json, catalog_.sql.tables[table], def, rows_, row, kTextsFrom);
     int column = kTextsFrom + static_cast<int>(def.columns.size());
+    read_merge_columns(recent.row, catalog_.sql.tables[table], rows_, row, column, true);
     for (const Delivered& delivered : delivered_[table]) {
       const int at = column++;
       if (rows_.is_null(row, at)) continue;
@@ -243,6 +246,7 @@ std::string changes_sql(const Catalog& catalog) {
     if (delivered.empty()) continue;
     std::vector<std::string> texts;
     for (const ColumnDef& column : table.columns) texts.push_back(output_sql(column));
+    for (const std::string& column : merge_columns(domain, t)) texts.push_back(column_sql("r", column) + "::text");
     for (const Delivered& one : delivered)
       texts.push_back(fmt::format("CASE WHEN {} THEN {} END", in_bucket_sql(domain, one.definition, *one.entry, "r"),
                                   bucket_key_sql(domain, one.definition, *one.entry, "r")));

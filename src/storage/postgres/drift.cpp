@@ -7,9 +7,11 @@
 #include <set>
 
 #include "query/to_sql.hpp"
+#include "storage/merge_columns.hpp"
 #include "storage/postgres/bucket_sql.hpp"
 #include "storage/postgres/engine_objects.hpp"
 #include "storage/postgres/engine_schema.hpp"
+#include "storage/postgres/merge_triggers.hpp"
 #include "storage/postgres/table_ddl.hpp"
 
 namespace nizhal::storage::postgres_schema {
@@ -174,8 +176,11 @@ class Comparison {
     const LiveTable& live = found->second;
     if (!is_usable(place, def, live)) return;
     columns(def, live, recorded);
-    if (!live_.has_engine_schema && recorded == nullptr && !is_versioned(domain_, index)) return;
-    if (is_versioned(domain_, index)) version_column(def, live);
+    const std::vector<std::string> to_merge = merge_columns(domain_, index);
+    if (!live_.has_engine_schema && recorded == nullptr && !is_versioned(domain_, index) && to_merge.empty()) return;
+    if (is_versioned(domain_, index)) engine_column(def, live, kVersionColumn, "bigint", version_column_ddl());
+    for (const std::string& column : to_merge)
+      engine_column(def, live, column, merge_column_type(column), merge_column_ddl(column));
     triggers(index, live);
     indexes(index, live);
     record(index, live, recorded);
@@ -212,7 +217,7 @@ class Comparison {
       }
     }
     for (const LiveColumn& column : live.columns) {
-      if (column.name == kVersionColumn || def.index_of(column.name) != TableDef::npos) continue;
+      if (is_engine_column(column.name) || def.index_of(column.name) != TableDef::npos) continue;
       if (recorded != nullptr && recorded->column(column.name) != nullptr) continue;
       if (column.not_null && !column.has_default && !column.is_generated)
         add(place_of(def.name, column.name),
@@ -320,16 +325,16 @@ class Comparison {
     return false;
   }
 
-  void version_column(const TableDef& def, const LiveTable& live) {
-    const LiveColumn* stored = live.column(kVersionColumn);
-    const std::string place = place_of(def.name, kVersionColumn);
+  void engine_column(const TableDef& def, const LiveTable& live, std::string_view column, std::string_view type,
+                     const std::string& ddl) {
+    const LiveColumn* stored = live.column(column);
+    const std::string place = place_of(def.name, column);
     if (stored == nullptr)
-      add(place, "is missing",
-          fmt::format("ALTER TABLE {} ADD COLUMN {}", qualified(live_.schema, def.name), version_column_ddl()),
+      add(place, "is missing", fmt::format("ALTER TABLE {} ADD COLUMN {}", qualified(live_.schema, def.name), ddl),
           Mending::additive);
-    else if (stored->type != "bigint" || !stored->not_null || stored->is_generated)
+    else if (stored->type != type || !stored->not_null || !stored->has_default || stored->is_generated)
       add(place, "is not the engine's",
-          fmt::format("ALTER TABLE {} DROP COLUMN {}, then migrate", qualified(live_.schema, def.name), kVersionColumn),
+          fmt::format("ALTER TABLE {} DROP COLUMN {}, then migrate", qualified(live_.schema, def.name), column),
           Mending::by_person);
   }
 
@@ -474,6 +479,10 @@ bool serves_as(const LiveIndex& live, const TableIndex& planned) {
   for (std::size_t i = 0; i < planned.columns.size(); ++i)
     if (planned.by_bytes[i] && !(i < live.by_bytes.size() && live.by_bytes[i])) return false;
   return true;
+}
+
+bool is_engine_column(std::string_view name) {
+  return name == kVersionColumn || name == kStampsColumn || name == kRecentColumn;
 }
 
 bool is_engine_index(std::string_view name) {

@@ -40,6 +40,8 @@ std::vector<TriggerFunction> live_functions(const LiveSchema& live, std::string_
 
 /// True when the index does for the planned one of its name.
 bool serves_as(const LiveIndex& live, const TableIndex& planned);
+/// Whether the engine has columns of that name on synced tables.
+bool is_engine_column(std::string_view name);
 /// Names of the engine's indexes start with it.
 bool is_engine_index(std::string_view name);
 

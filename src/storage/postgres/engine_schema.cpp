@@ -22,7 +22,8 @@ constexpr const char* kTables[] = {
   epoch text NOT NULL,
   pruned_through bigint NOT NULL DEFAULT 0,
   min_client_version text NOT NULL DEFAULT '',
-  changes_pruned_through bigint NOT NULL DEFAULT 0
+  changes_pruned_through bigint NOT NULL DEFAULT 0,
+  recent_pruned_through bigint NOT NULL DEFAULT 0
 ))sql",
     R"sql(CREATE TABLE nizhal.synced_table (
   table_name text COLLATE "C" PRIMARY KEY,
@@ -83,6 +84,7 @@ constexpr const char* kTables[] = {
   affected_buckets text,
   version bigint NOT NULL,
   at_us bigint NOT NULL,
+  conflicts text NOT NULL DEFAULT '',
   UNIQUE (client_mutation_id, user_id, owner_id)
 ))sql",
     "CREATE INDEX mutation_client ON nizhal.mutation (client_id, mutation_id)",
@@ -266,6 +268,11 @@ std::vector<std::string> from_format_1() {
   for (const std::string function : {kGainGrant, kLoseGrant})
     statements.push_back("CREATE OR REPLACE" + function.substr(std::string_view("CREATE").size()));
   return statements;
+}
+
+std::vector<std::string> from_format_2() {
+  return {"ALTER TABLE nizhal.mutation ADD COLUMN conflicts text NOT NULL DEFAULT ''",
+          "ALTER TABLE nizhal.state ADD COLUMN recent_pruned_through bigint NOT NULL DEFAULT 0"};
 }
 
 }  // namespace nizhal::storage::postgres_schema

@@ -1,4 +1,5 @@
-// The engine's own objects in PostgreSQL, all in the schema `nizhal`, and its column on synced tables.
+// The engine's own objects in PostgreSQL, all in the schema `nizhal`, and its column on synced tables. Those of tables
+// that merge: storage/merge_columns.hpp.
 //
 //   nizhal.version_seq   versions (S12): one per transaction that writes synced rows
 //   nizhal.state         one row: the stored epoch, the domain's name, the format, what is pruned, the oldest client
@@ -27,8 +28,9 @@
 
 namespace nizhal::storage::postgres_schema {
 
-/// Format of the engine's objects. History: 1 (0.2.0) first; 2 whose grants changed, what is pruned of changes.
-inline constexpr std::int64_t kFormat = 2;
+/// Format of the engine's objects. History: 1 (0.2.0) first; 2 whose grants changed, what is pruned of changes; 3
+/// conflicts of mutations, how far recent updates are emptied.
+inline constexpr std::int64_t kFormat = 3;
 
 /// The engine's column on delivered tables and on membership tables: the version that last changed the row; 0 for rows
 /// that were there before the engine and have not changed since. On membership tables 0 also means that the row is not
@@ -49,5 +51,7 @@ std::vector<std::string> engine_ddl(std::string_view domain_name);
 
 /// Statements that bring format 1 to format 2; indexes are left to whoever builds them beside the writers.
 std::vector<std::string> from_format_1();
+/// And those that bring format 2 to format 3.
+std::vector<std::string> from_format_2();
 
 }  // namespace nizhal::storage::postgres_schema

@@ -11,12 +11,13 @@
 #include "postgres/pool.hpp"
 #include "storage/postgres/horizon.hpp"
 #include "storage/postgres/own_writers.hpp"
+#include "storage/postgres/reads.hpp"
 #include "storage/storage.hpp"
 
 namespace nizhal::storage::pg {
 
 /// `stopping`, once true, ends it after the batch under way, with `busy`.
-Result<GcReport> collect_garbage(const std::shared_ptr<postgres::Pool>& pool, Horizon& horizon,
+Result<GcReport> collect_garbage(const std::shared_ptr<postgres::Pool>& pool, const Catalog& catalog, Horizon& horizon,
                                  const std::shared_ptr<OwnWriters>& own_writers, Timestamp before,
                                  const std::atomic<bool>& stopping);
 

@@ -6,7 +6,7 @@
 #include <array>
 
 #include "domain/names.hpp"
-#include "storage/postgres/engine_schema.hpp"
+#include "storage/postgres/drift.hpp"
 
 namespace nizhal::storage {
 namespace {
@@ -96,7 +96,7 @@ Result<void> read_columns(postgres::Connection& connection, std::string_view oid
   for (int i = 0; i < rows->size(); ++i) {
     IntrospectedColumn column;
     column.name = std::string(rows->text(i, 0));
-    if (column.name == postgres_schema::kVersionColumn) continue;
+    if (postgres_schema::is_engine_column(column.name)) continue;
     column.declared_type = std::string(rows->text(i, 1));
     const std::string_view type = rows->text(i, 2);
     column.nullable = rows->boolean(i, 5);

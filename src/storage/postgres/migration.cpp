@@ -8,6 +8,7 @@
 #include "base/ids.hpp"
 #include "domain/contract.hpp"
 #include "query/to_sql.hpp"
+#include "storage/merge_columns.hpp"
 #include "storage/postgres/bucket_sql.hpp"
 #include "storage/postgres/drift.hpp"
 #include "storage/postgres/engine_objects.hpp"
@@ -332,9 +333,11 @@ Result<void> reset_database(postgres::Connection& connection, const CompiledDoma
   return session.in_transaction("the synced tables", [&]() -> Result<void> {
     // Also of tables that were synced once. Names of the engine's alone.
     const auto found = session.query(fmt::format(
-        "SELECT format('ALTER TABLE %I.%I DROP COLUMN {1}', n.nspname, c.relname) FROM pg_catalog.pg_attribute AS a "
+        "SELECT format('ALTER TABLE %I.%I DROP COLUMN %I', n.nspname, c.relname, a.attname) FROM "
+        "pg_catalog.pg_attribute AS a "
         "JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = "
-        "c.relnamespace WHERE n.nspname = {0} AND c.relkind = 'r' AND a.attname = '{1}' AND NOT a.attisdropped "
+        "c.relnamespace WHERE n.nspname = {0} AND c.relkind = 'r' AND a.attname IN ('{1}', '{2}', '{3}') AND NOT "
+        "a.attisdropped "
         "UNION ALL SELECT format('DROP TRIGGER %I ON %I.%I', t.tgname, n.nspname, c.relname) "
         "FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid JOIN "
         "pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid "
@@ -345,7 +348,7 @@ Result<void> reset_database(postgres::Connection& connection, const CompiledDoma
         "(starts_with(c.relname::text, 'nizhal_live:') OR starts_with(c.relname::text, 'nizhal_backfill:') OR "
         "starts_with(c.relname::text, 'nizhal_version:')) "
         "ORDER BY 1 DESC",  // triggers, then indexes, then columns
-        text_literal(live->schema), kVersionColumn));
+        text_literal(live->schema), kVersionColumn, kStampsColumn, kRecentColumn));
     if (!found) return tl::unexpected(found.error());
     std::string script;
     for (int i = 0; i < found->size(); ++i) script += std::string(found->text(i, 0)) + ";\n";

@@ -32,7 +32,8 @@ struct FormatMigration {
 
 struct MigrationTuning {
   std::int64_t format = postgres_schema::kFormat;
-  std::vector<FormatMigration> formats = {{1, postgres_schema::from_format_1()}};  // in order
+  std::vector<FormatMigration> formats = {{1, postgres_schema::from_format_1()},
+                                          {2, postgres_schema::from_format_2()}};  // in order
   /// How long writers may have to wait behind us for a table, each time that we try: below the time after which
   /// PostgreSQL looks for deadlocks, so that in one it is we who give way.
   std::chrono::milliseconds lock_timeout{300};

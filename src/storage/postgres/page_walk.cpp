@@ -28,6 +28,11 @@ int key_column(const Catalog& catalog, std::size_t table) {
 
 using Ticket = postgres::Connection::Ticket;
 
+std::string_view statement_of(const Walks& walks) {
+  if (walks.entry == nullptr) return kRemovalsSql;
+  return walks.with_recent && !walks.entry->live_recent.empty() ? walks.entry->live_recent : walks.entry->live;
+}
+
 /// All walks in one round trip.
 Result<void> walk(postgres::Connection& connection, std::vector<Walks> walks, std::optional<std::uint64_t> of_each,
                   std::optional<std::uint64_t> of_all, std::uint64_t through, std::vector<Walked>& out) {
@@ -53,8 +58,7 @@ Result<void> walk(postgres::Connection& connection, std::vector<Walks> walks, st
     parameters.push_back(optional_number(of_each));
     parameters.push_back(optional_number(of_all));
     if (one.entry == nullptr) parameters.emplace_back(one.tables);
-    tickets.push_back(connection.queue(one.entry != nullptr ? std::string_view(one.entry->live) : kRemovalsSql,
-                                       postgres::parameters_of(parameters)));
+    tickets.push_back(connection.queue(statement_of(one), postgres::parameters_of(parameters)));
   }
   if (auto finished = connection.finish(); !finished) return tl::unexpected(finished.error());
   for (std::size_t i = 0; i < walks.size(); ++i) {
@@ -112,7 +116,7 @@ Result<std::vector<Walked>> lowest_rows(postgres::Connection& connection, const 
       ++of_bucket.rows;
       of_bucket.last = version_at(one.rows, row, 0);
     }
-    Walks again{one.walks.entry, {}, one.walks.tables};
+    Walks again{one.walks.entry, {}, one.walks.tables, one.walks.with_recent};
     // From the last version itself: the share may have ended within it.
     for (std::size_t i = 0; i < taken.size(); ++i)
       if (taken[i].rows == share && number(taken[i].last) < bound)

@@ -27,6 +27,7 @@ struct Walks {
   const EntrySql* entry = nullptr;  // null: removals
   std::vector<std::pair<const Bucket*, Version>> buckets;
   std::string tables{};  // of removals, as a list
+  bool with_recent = false;
 };
 struct Walked {
   Walks walks;

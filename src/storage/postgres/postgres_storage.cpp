@@ -148,7 +148,7 @@ class PostgresStorage : public Storage {
 
   Result<GcReport> gc(Timestamp before) override {
     if (stopping_) return is_stopping();
-    return pg::collect_garbage(pool_, horizon_, own_writers_, before, stopping_);
+    return pg::collect_garbage(pool_, *catalog_, horizon_, own_writers_, before, stopping_);
   }
 
   Result<std::string> rotate_epoch() override {

@@ -48,9 +48,20 @@ class PostgresWriteTransaction : public WriteTransaction {
 
   Result<std::optional<Row>> get(const TableDef& table, const Value& key) override;
   Result<std::vector<Row>> find(const QuerySpec& query, const ScopeFilter* scope) override;
-  Result<bool> insert(const TableDef& table, const Row& row) override;
+  Result<bool> insert(const TableDef& table, const Row& row) override { return write_new(table, row, nullptr); }
   Result<bool> update(const TableDef& table, const Value& key,
-                      const std::vector<std::pair<std::size_t, Value>>& changes) override;
+                      const std::vector<std::pair<std::size_t, Value>>& changes) override {
+    return write_changes(table, key, changes, nullptr);
+  }
+  Result<std::optional<MergeRow>> get_to_merge(const TableDef& table, const Value& key) override;
+  Result<bool> insert_merged(const TableDef& table, const Row& row, const MergeState& merge) override {
+    return write_new(table, row, &merge);
+  }
+  Result<bool> update_merged(const TableDef& table, const Value& key,
+                             const std::vector<std::pair<std::size_t, Value>>& changes,
+                             const MergeState& merge) override {
+    return write_changes(table, key, changes, &merge);
+  }
   Result<bool> remove(const TableDef& table, const Value& key) override;
   Result<std::int64_t> next_number(const TableDef& table, std::string_view number_column,
                                    std::string_view bucket_column, const Value& bucket) override;
@@ -80,6 +91,7 @@ class PostgresWriteTransaction : public WriteTransaction {
     Parameters parameters;
     std::uint64_t rows = 0;  // that it must affect; that it did not is found out when it is answered. 0: any
     const TableDef* inserts_into = nullptr;  // one row, of which the parameters are the columns
+    bool with_merge = false;                 // and those that are kept to merge
   };
   /// How much there was of everything when it was made.
   struct Savepoint {
@@ -97,7 +109,7 @@ class PostgresWriteTransaction : public WriteTransaction {
     return connection_.queue(sql, postgres::parameters_of(parameters));
   }
   void send_waiting();
-  void send_inserts(const TableDef& table, std::size_t first, std::size_t end);
+  void send_inserts(std::size_t first, std::size_t end);
   Ticket queue_clients(const std::vector<std::string>& ids) {
     if (ids.size() == 1) return queue(kReadClient, {storable_text(ids.front())});
     return queue(kReadClients, {array_of(ids)});
@@ -110,6 +122,10 @@ class PostgresWriteTransaction : public WriteTransaction {
   Result<Rows> ask(const std::string& sql, const Parameters& parameters);
   Result<Rows> answer(Ticket ticket);
   Result<bool> write(const TableDef& table, Statement statement);
+  Result<bool> write_new(const TableDef& table, const Row& row, const MergeState* merge);
+  Result<bool> write_changes(const TableDef& table, const Value& key,
+                             const std::vector<std::pair<std::size_t, Value>>& changes, const MergeState* merge);
+  std::vector<std::string> columns_to_merge(const TableDef& table) const;
   Result<void> check_usable() const;
   tl::unexpected<Error> failed(Error error);
   tl::unexpected<Error> must_rise(WriteMode mode, std::string why);

@@ -37,7 +37,7 @@ const std::vector<InsertColumn>& mutation_columns() {
       {"user_id", "text", true},    {"owner_id", "text", true},       {"name", "text", true},
       {"applied", "boolean", true}, {"http_status", "integer", true}, {"code", "text", true},
       {"error", "text", true},      {"server_id", "text", true},      {"affected_buckets", "text", true},
-      {"version", "bigint", true},  {"at_us", "bigint", true}};
+      {"conflicts", "text", true},  {"version", "bigint", true},      {"at_us", "bigint", true}};
   return kColumns;
 }
 const std::vector<InsertColumn>& audit_columns() {
@@ -68,6 +68,7 @@ Parameters parameters_of_mutation(const MutationRecord& record, const std::strin
           storable(record.server_id),
           record.affected_buckets ? std::optional(storable_text(storage::texts_to_json(*record.affected_buckets)))
                                   : std::nullopt,
+          storable_text(record.conflicts),
           version,
           at_us};
 }
@@ -101,7 +102,7 @@ const char* const kReadClients =
 #undef NIZHAL_CLIENT_COLUMNS
 #define NIZHAL_MUTATION_COLUMNS                                                                              \
   "client_id, mutation_id, client_mutation_id, user_id, owner_id, name, applied, http_status, code, error, " \
-  "server_id, affected_buckets"
+  "server_id, affected_buckets, conflicts"
 const char* const kReadMutation =
     "SELECT " NIZHAL_MUTATION_COLUMNS
     " FROM nizhal.mutation WHERE client_mutation_id = $1 AND user_id = $2 AND owner_id = $3";
@@ -131,6 +132,7 @@ MutationRecord mutation_from(const Rows& rows, int row) {
   record.error = text_of(rows, row, 9);
   record.server_id = optional_text(rows, row, 10);
   if (!rows.is_null(row, 11)) record.affected_buckets = storage::texts_from_json(rows.text(row, 11));
+  record.conflicts = text_of(rows, row, 12);
   return record;
 }
 

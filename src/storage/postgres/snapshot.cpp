@@ -92,7 +92,7 @@ class PostgresSnapshot : public Snapshot {
   }
   int key_column(std::size_t table) const { return static_cast<int>(domain_.table(table).key_index()) + 1; }
   Result<std::vector<Answer>> answers_to(const std::vector<Asked>& asked);
-  EncodedRow encoded(std::size_t table, const postgres::Rows& rows, int row) const;
+  EncodedRow encoded(std::size_t table, const postgres::Rows& rows, int row, bool with_recent) const;
   Result<void> judge(std::vector<Removal>& removals, const std::unordered_set<std::string_view>& covered);
   /// The entries of a definition that put rows of a table into its buckets, with the bucket's values.
   std::vector<std::pair<const EntrySql*, Parameters>> entries_of(const Bucket& bucket, std::size_t table) const;
@@ -132,12 +132,14 @@ Result<std::vector<PostgresSnapshot::Answer>> PostgresSnapshot::answers_to(const
   return answers;
 }
 
-EncodedRow PostgresSnapshot::encoded(std::size_t table, const postgres::Rows& rows, int row) const {
+EncodedRow PostgresSnapshot::encoded(std::size_t table, const postgres::Rows& rows, int row, bool with_recent) const {
   EncodedRow out;
   out.table = table;
   out.version = version_at(rows, row, 0);
   out.key = std::string(rows.text(row, key_column(table)));
   append_stored_row_json(out.json, catalog_->sql.tables[table], domain_.table(table), rows, row, 1);
+  int next = static_cast<int>(domain_.table(table).columns.size()) + 1;
+  read_merge_columns(out, catalog_->sql.tables[table], rows, row, next, with_recent);
   return out;
 }
 
@@ -147,7 +149,7 @@ Result<std::vector<EncodedRow>> PostgresSnapshot::live_rows(const LiveQuery& que
   for (std::size_t d = 0; d < catalog_->sql.entries.size(); ++d) {
     for (const EntrySql& entry : catalog_->sql.entries[d]) {
       if (!has(query, entry.table)) continue;
-      Walks one{&entry, {}, {}};
+      Walks one{&entry, {}, {}, query.with_recent};
       for (const CoveredBucket& covered : *query.buckets)
         if (covered.bucket.definition == d && entry.values_of(covered.bucket))
           one.buckets.emplace_back(&covered.bucket, query.after);
@@ -179,7 +181,7 @@ Result<std::vector<EncodedRow>> PostgresSnapshot::live_rows(const LiveQuery& que
   for (const Place& place : places) {
     if (query.limit && rows.size() == *query.limit) break;
     if (found->size() > 1 && !seen.emplace(place.table, place.key).second) continue;
-    rows.push_back(encoded(place.table, place.walked->rows, place.row));
+    rows.push_back(encoded(place.table, place.walked->rows, place.row, query.with_recent));
   }
   return rows;
 }
@@ -299,7 +301,7 @@ Result<std::vector<EncodedRow>> PostgresSnapshot::backfill(const Bucket& bucket,
   if (answers->size() == 1) {
     const Answer& answer = answers->front();
     out.reserve(static_cast<std::size_t>(answer.rows.size()));
-    for (int row = 0; row < answer.rows.size(); ++row) out.push_back(encoded(table, answer.rows, row));
+    for (int row = 0; row < answer.rows.size(); ++row) out.push_back(encoded(table, answer.rows, row, false));
     return out;
   }
   // Several rules put the table's rows into this bucket; each entry's rows come in key order, so the lowest keys of all
@@ -316,7 +318,7 @@ Result<std::vector<EncodedRow>> PostgresSnapshot::backfill(const Bucket& bucket,
              rows.end());
   for (const auto& [key, place] : rows) {
     if (out.size() == limit) break;
-    out.push_back(encoded(table, place.first->rows, place.second));
+    out.push_back(encoded(table, place.first->rows, place.second, false));
   }
   return out;
 }

@@ -10,6 +10,7 @@
 #include "base/json.hpp"
 #include "query/to_sql.hpp"
 #include "storage/grant_definition.hpp"
+#include "storage/merge_columns.hpp"
 #include "storage/postgres/bucket_sql.hpp"
 #include "storage/postgres/engine_schema.hpp"
 #include "storage/postgres/values.hpp"
@@ -91,17 +92,22 @@ EntrySql entry_sql(const CompiledDomain& domain, const BucketTable& entry, std::
   const std::string conditions = conditions_hold_sql("r", table, entry.conditions);
   const std::string version = column_sql("r", kVersionColumn);
   const std::string key = key_order_sql("r", table);
-  const std::string columns = fmt::format("{}, {}", version, column_list(table, "r"));
+  std::string columns = fmt::format("{}, {}", version, column_list(table, "r"));
+  if (has_stamps(table)) columns += ", " + column_sql("r", kStampsColumn);
   const std::string from = fmt::format("FROM {} AS r", qualified_name(schema, table));
   const std::size_t next = count + 1;
 
-  const std::string page =
-      fmt::format("SELECT {} {} WHERE {}{} AND {} > b.after AND {} <= ${}::bigint ORDER BY {}, {} LIMIT ${}::bigint",
-                  columns, from, listed, conditions, version, version, next + 1, version, key, next + 2);
-  sql.live = fmt::format(
-      "SELECT r.*, b.n FROM unnest({}${}::bigint[]) WITH ORDINALITY AS b({}after, n) CROSS JOIN LATERAL ({}) AS r "
-      "ORDER BY {}, {} LIMIT ${}::bigint",
-      lists, next, names, page, version, key, next + 3);
+  const auto live = [&](const std::string& list) {
+    const std::string page =
+        fmt::format("SELECT {} {} WHERE {}{} AND {} > b.after AND {} <= ${}::bigint ORDER BY {}, {} LIMIT ${}::bigint",
+                    list, from, listed, conditions, version, version, next + 1, version, key, next + 2);
+    return fmt::format(
+        "SELECT r.*, b.n FROM unnest({}${}::bigint[]) WITH ORDINALITY AS b({}after, n) CROSS JOIN LATERAL ({}) AS r "
+        "ORDER BY {}, {} LIMIT ${}::bigint",
+        lists, next, names, page, version, key, next + 3);
+  };
+  sql.live = live(columns);
+  if (has_recent(domain, entry.table)) sql.live_recent = live(columns + ", " + column_sql("r", kRecentColumn));
   sql.from_where = fmt::format("{} WHERE {}{}", from, given, conditions);
 
   // With `column = value` the primary key's index, too, has the order asked for, and a planner whose statistics know of
@@ -179,6 +185,8 @@ DomainSql::DomainSql(const CompiledDomain& domain, std::string_view schema) {
     const TableDef& table = domain.table(t);
     TableSql sql;
     sql.name = qualified_name(schema, table);
+    sql.has_stamps = has_stamps(table);
+    sql.has_recent = has_recent(domain, t);
     sql.key_parameter_type = parameter_type(table.key_column().type);
     std::string buckets;
     for (std::size_t d = 0; d < definitions.size(); ++d) {
@@ -217,6 +225,12 @@ void append_stored_row_json(std::string& out, const TableSql& sql, const TableDe
       append_column_json(out, table.columns[i].type, rows.text(row, column));
   }
   out += '}';
+}
+
+void read_merge_columns(EncodedRow& row, const TableSql& sql, const postgres::Rows& rows, int at, int& next,
+                        bool with_recent) {
+  if (sql.has_stamps) row.stamps = std::string(rows.text(at, next++));
+  if (sql.has_recent && with_recent) row.recent = bytes_from_text(rows.text(at, next++));
 }
 
 ScopeSql scope_sql(const CompiledDomain& domain, std::size_t table_index, const std::vector<Bucket>& buckets,

@@ -11,6 +11,7 @@
 
 #include "domain/compiled_domain.hpp"
 #include "postgres/connection.hpp"
+#include "storage/storage.hpp"
 
 namespace nizhal::storage::pg {
 
@@ -36,8 +37,10 @@ struct EntrySql {
   std::vector<ColumnType> parameter_types;
   /// Pages of many buckets: version, the declared columns, and the bucket's place in the lists, from 1. $1…$n: lists of
   /// the buckets' values, one element per bucket; $n+1: above which version each is asked; $n+2: through which version;
-  /// by version, then key, the $n+3 lowest of each bucket and the $n+4 lowest of all (all when null).
-  std::string live;
+  /// by version, then key, the $n+3 lowest of each bucket and the $n+4 lowest of all (all when null). Stamps stand
+  /// behind the columns where the table has them, and in `live_recent` the recent updates behind those; it is empty
+  /// where the table has none.
+  std::string live, live_recent;
   /// Pages of one bucket: the same columns by key, from the start or from above $n+2. $1…$n: the bucket's values;
   /// $n+1: how many.
   std::string backfill, backfill_after;
@@ -58,6 +61,7 @@ struct TableSql {
   /// table's rows are in no bucket ever.
   std::string buckets_of_keys;
   std::vector<std::string> names;  // `{"id":`, `,"body":`, … for writing rows as JSON
+  bool has_stamps = false, has_recent = false;
 };
 
 struct DomainSql {
@@ -73,6 +77,10 @@ struct DomainSql {
 /// The row at `row` of the answer, from `first_column` on in declared order, as append_row_json writes it.
 void append_stored_row_json(std::string& out, const TableSql& sql, const TableDef& table, const postgres::Rows& rows,
                             int row, int first_column);
+
+/// What the table keeps to merge, read from `next` on, which is then behind it.
+void read_merge_columns(EncodedRow& row, const TableSql& sql, const postgres::Rows& rows, int at, int& next,
+                        bool with_recent);
 
 /// The condition that a row is in one of the buckets, for a query over `table` without alias. The parameters are to be
 /// bound as $first, $first + 1, …; "false" when no bucket can hold rows of the table.

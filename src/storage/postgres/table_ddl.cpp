@@ -5,8 +5,10 @@
 #include "base/bytes.hpp"
 #include "base/json.hpp"
 #include "query/to_sql.hpp"
+#include "storage/merge_columns.hpp"
 #include "storage/postgres/bucket_sql.hpp"
 #include "storage/postgres/engine_schema.hpp"
+#include "storage/postgres/merge_triggers.hpp"
 #include "storage/postgres/triggers.hpp"
 
 namespace nizhal::storage::postgres_schema {
@@ -43,6 +45,7 @@ std::string table_ddl(const CompiledDomain& domain, std::size_t table, std::stri
   };
   for (const ColumnDef& column : def.columns) add(column_ddl(def, column));
   if (is_versioned(domain, table)) add(version_column_ddl());
+  for (const std::string& column : merge_columns(domain, table)) add(merge_column_ddl(column));
   return fmt::format("CREATE TABLE {} ({}\n)", qualified(schema, def.name), columns);
 }
 

@@ -9,9 +9,11 @@
 
 #include "base/ids.hpp"
 #include "query/to_sql.hpp"
+#include "storage/merge_columns.hpp"
 #include "storage/postgres/bucket_sql.hpp"
 #include "storage/postgres/drift.hpp"
 #include "storage/postgres/engine_schema.hpp"
+#include "storage/postgres/merge_triggers.hpp"
 #include "storage/postgres/table_ddl.hpp"
 #include "storage/postgres/triggers.hpp"
 
@@ -128,7 +130,22 @@ class TableMigration {
     }
     if (is_versioned(domain_, index_) && live_->column(kVersionColumn) == nullptr)
       parts.push_back("ADD COLUMN " + version_column_ddl());
+    for (const std::string& column : merge_columns(domain_, index_)) {
+      const bool is_there = live_->column(column) != nullptr;
+      if (is_there && has_kept(column)) continue;
+      // Left from a time when the table merged; what was written since is not in it.
+      if (is_there) drops_.push_back(fmt::format("DROP COLUMN {}", column));
+      parts.push_back("ADD COLUMN " + merge_column_ddl(column));
+      did(fmt::format("{} has the engine's column \"{}\" from now on", place_, column));
+    }
     return parts;
+  }
+
+  /// The table's triggers have kept the column until now.
+  bool has_kept(std::string_view column) const {
+    for (const TriggerFunction& function : live_functions(live_schema_, def_.name))
+      if (function.name == merge_function_name(def_.name)) return function.body.find(column) != std::string::npos;
+    return false;
   }
 
   /// Why writes may have gone unseen; empty when none has.
@@ -199,7 +216,7 @@ class TableMigration {
     const bool alters = !parts.empty() || !later_.empty() || !drops.empty();
     std::string script =
         fmt::format("LOCK TABLE {} IN {} MODE;\n", name_, alters ? "ACCESS EXCLUSIVE" : "SHARE ROW EXCLUSIVE");
-    for (const auto* list : {&parts, &std::as_const(later_), &std::as_const(last_)}) {
+    for (const auto* list : {&std::as_const(drops_), &parts, &std::as_const(later_), &std::as_const(last_)}) {
       std::string together;
       for (const std::string& part : *list) together += (together.empty() ? "" : ", ") + part;
       if (!together.empty()) script += fmt::format("ALTER TABLE {} {};\n", name_, together);
@@ -336,7 +353,7 @@ class TableMigration {
   const MigrationTuning& tuning_;
   const LiveTable* live_ = nullptr;
   const RecordedTable* recorded_ = nullptr;
-  std::vector<std::string> later_, last_;  // parts of ALTER TABLE after the first ones
+  std::vector<std::string> drops_, later_, last_;  // parts of ALTER TABLE before and after the first ones
   std::string unseen_, next_;
   std::vector<std::string> sentences_;
   bool is_ready_ = false, was_empty_ = false;

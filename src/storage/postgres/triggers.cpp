@@ -8,8 +8,10 @@
 #include "query/to_sql.hpp"
 #include "storage/bucket_entries.hpp"
 #include "storage/grant_definition.hpp"
+#include "storage/merge_columns.hpp"
 #include "storage/postgres/bucket_sql.hpp"
 #include "storage/postgres/engine_schema.hpp"
+#include "storage/postgres/merge_triggers.hpp"
 
 namespace nizhal::storage::postgres_schema {
 namespace {
@@ -133,14 +135,7 @@ class BodyWriter {
       for (const MembershipFilter& filter : definition.membership_filters) add(filter.column);
       for (const ParameterDef& parameter : definition.parameters) add(parameter.membership_column);
     }
-    std::string text;
-    for (const std::string& name : names) {
-      const std::size_t index = table_.index_of(name);
-      const bool is_text = index == TableDef::npos || table_.columns[index].type == ColumnType::text ||
-                           table_.columns[index].type == ColumnType::json;  // of the type json there is no equality
-      const auto value = [&](std::string_view row) { return is_text ? text_sql(row, name) : column_sql(row, name); };
-      text += fmt::format("{}{} IS NOT DISTINCT FROM {}", text.empty() ? "" : " AND ", value("OLD"), value("NEW"));
-    }
+    std::string text = unchanged_sql(table_, names);
     if (!grants_.empty()) text += " AND OLD.nizhal_version <> 0";
     return text;
   }
@@ -258,17 +253,21 @@ bool is_versioned(const CompiledDomain& domain, std::size_t table) {
   return domain.is_delivered(table) || domain.is_membership(table);
 }
 
+std::string merge_function_name(std::string_view table) { return function_name("merge", table); }
+
 std::vector<std::string> function_names(std::string_view table) {
   std::vector<std::string> names;
-  for (const char* verb : {"insert", "update", "delete", "truncate"}) names.push_back(function_name(verb, table));
+  for (const char* verb : {"insert", "update", "delete", "truncate", "merge"})
+    names.push_back(function_name(verb, table));
   return names;
 }
 
 std::vector<TriggerFunction> functions_of(const CompiledDomain& domain, std::size_t table) {
-  if (!is_versioned(domain, table)) return {};
   const TableDef& def = domain.table(table);
-  const BodyWriter writer(domain, table);
   std::vector<TriggerFunction> functions;
+  if (merges(domain, table)) functions.push_back({function_name("merge", def.name), merge_body(domain, table)});
+  if (!is_versioned(domain, table)) return functions;
+  const BodyWriter writer(domain, table);
   if (writer.grants()) functions.push_back({function_name("insert", def.name), writer.insert()});
   functions.push_back({function_name("update", def.name), writer.update()});
   functions.push_back({function_name("delete", def.name), writer.remove()});
@@ -277,9 +276,12 @@ std::vector<TriggerFunction> functions_of(const CompiledDomain& domain, std::siz
 }
 
 std::vector<TableTrigger> triggers_of(const CompiledDomain& domain, std::size_t table) {
-  if (!is_versioned(domain, table)) return {};
+  const bool is_merging = merges(domain, table);
+  if (!is_versioned(domain, table) && !is_merging) return {};
   const TableDef& def = domain.table(table);
-  std::vector<TableTrigger> triggers{{"nizhal_stamp", "stamp", kRow | kBefore | kInsert | kUpdate}};
+  std::vector<TableTrigger> triggers{
+      {"nizhal_stamp", is_merging ? function_name("merge", def.name) : "stamp", kRow | kBefore | kInsert | kUpdate}};
+  if (!is_versioned(domain, table)) return triggers;
   if (BodyWriter(domain, table).grants())
     triggers.push_back({"nizhal_insert", function_name("insert", def.name), kRow | kInsert});
   triggers.push_back({"nizhal_update", function_name("update", def.name), kRow | kUpdate});

@@ -46,6 +46,8 @@ std::string qualified(std::string_view schema, std::string_view table);
 /// Whether the engine keeps its column and triggers on the table: it is delivered, or memberships are read from it.
 bool is_versioned(const CompiledDomain& domain, std::size_t table);
 
+/// The function of a table that merges, in place of nizhal.stamp().
+std::string merge_function_name(std::string_view table);
 /// Names of all trigger functions that a table of that name may have.
 std::vector<std::string> function_names(std::string_view table);
 std::vector<TriggerFunction> functions_of(const CompiledDomain& domain, std::size_t table);

@@ -303,6 +303,13 @@ Value value_from_text(ColumnType type, std::string_view text) {
   return {};
 }
 
+std::string bytes_from_text(std::string_view text) {
+  const auto blob = bytes_of(text);
+  return blob ? std::string(blob->bytes.begin(), blob->bytes.end()) : std::string();
+}
+
+std::string bytes_parameter(std::string_view bytes) { return "\\x" + to_hex(as_bytes(bytes)); }
+
 void append_column_json(std::string& out, ColumnType type, std::string_view text) {
   // Those that come as they are to be sent; the others take the long way.
   switch (type) {

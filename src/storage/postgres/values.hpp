@@ -23,6 +23,11 @@ std::string storable_text(std::string_view text);
 /// than 48 levels, decimals of more than 1,000 characters) is null.
 Value value_from_text(ColumnType type, std::string_view text);
 
+/// A stored `bytea`.
+std::string bytes_from_text(std::string_view text);
+/// Its parameter.
+std::string bytes_parameter(std::string_view bytes);
+
 /// The same as JSON.
 void append_column_json(std::string& out, ColumnType type, std::string_view text);
 

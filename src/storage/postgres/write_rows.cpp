@@ -6,6 +6,7 @@
 
 #include "domain/value_json.hpp"
 #include "query/to_sql.hpp"
+#include "storage/merge_columns.hpp"
 #include "storage/postgres/engine_schema.hpp"
 #include "storage/postgres/postgres_write_transaction.hpp"
 #include "storage/postgres/values.hpp"
@@ -50,6 +51,10 @@ Row row_from(const Rows& rows, int row, const TableDef& table) {
   return values;
 }
 
+std::string kept_parameter(std::string_view column, const MergeState& merge) {
+  return column == kStampsColumn ? storable_text(merge.stamps) : bytes_parameter(merge.recent);
+}
+
 }  // namespace
 
 /// Nothing: no row can have this key.
@@ -85,6 +90,36 @@ Result<std::optional<Row>> PostgresWriteTransaction::get(const TableDef& table, 
   if (!rows) return tl::unexpected(rows.error());
   if (rows->size() == 0) return std::optional<Row>{};
   return std::optional<Row>(row_from(*rows, 0, table));
+}
+
+std::vector<std::string> PostgresWriteTransaction::columns_to_merge(const TableDef& table) const {
+  const auto index = domain_.table_index(table.name);
+  return index ? merge_columns(domain_, *index) : std::vector<std::string>();
+}
+
+Result<std::optional<MergeRow>> PostgresWriteTransaction::get_to_merge(const TableDef& table, const Value& key) {
+  if (auto usable = check_usable(); !usable) return tl::unexpected(usable.error());
+  const auto parameter = key_parameter(table, key);
+  if (!parameter) return std::optional<MergeRow>{};
+  const std::vector<std::string> kept = columns_to_merge(table);
+  std::string columns = column_list(table);
+  for (const std::string& column : kept) columns += ", " + column;
+  auto rows = ask(fmt::format("SELECT {} FROM {} WHERE {} FOR NO KEY UPDATE", columns, table_name(table),
+                              compared(table, table.key_index(), 1)),
+                  {parameter});
+  if (!rows) return tl::unexpected(rows.error());
+  if (rows->size() == 0) return std::optional<MergeRow>{};
+  MergeRow row;
+  row.row = row_from(*rows, 0, table);
+  int next = static_cast<int>(table.columns.size());
+  for (const std::string& column : kept) {
+    const std::string_view text = rows->text(0, next++);
+    if (column == kStampsColumn)
+      row.merge.stamps = std::string(text);
+    else
+      row.merge.recent = bytes_from_text(text);
+  }
+  return std::optional<MergeRow>(std::move(row));
 }
 
 Result<std::vector<Row>> PostgresWriteTransaction::find(const QuerySpec& query, const ScopeFilter* scope) {
@@ -143,24 +178,32 @@ Result<bool> PostgresWriteTransaction::write(const TableDef& table, Statement st
   return rows->affected() > 0;
 }
 
-Result<bool> PostgresWriteTransaction::insert(const TableDef& table, const Row& row) {
+Result<bool> PostgresWriteTransaction::write_new(const TableDef& table, const Row& row, const MergeState* merge) {
   if (auto usable = check_usable(); !usable) return tl::unexpected(usable.error());
   if (row.size() != table.columns.size())
     return failure(ErrorCode::internal, fmt::format("a row of table \"{}\" has {} values for {} columns", table.name,
                                                     row.size(), table.columns.size()));
   auto parameters = row_parameters(table, row);
   if (!parameters) return tl::unexpected(parameters.error());
-  std::string places;
-  for (std::size_t i = 0; i < row.size(); ++i) places += fmt::format("{}${}", i > 0 ? ", " : "", i + 1);
-  std::string sql = fmt::format("INSERT INTO {} ({}) VALUES ({})", table_name(table), column_list(table), places);
+  std::string columns = column_list(table), places;
+  if (merge != nullptr) {
+    for (const std::string& column : columns_to_merge(table)) {
+      columns += ", " + column;
+      parameters->push_back(kept_parameter(column, *merge));
+    }
+  }
+  for (std::size_t i = 0; i < parameters->size(); ++i) places += fmt::format("{}${}", i > 0 ? ", " : "", i + 1);
+  std::string sql = fmt::format("INSERT INTO {} ({}) VALUES ({})", table_name(table), columns, places);
   if (!is_pipelined()) sql += fmt::format(" ON CONFLICT ({}) DO NOTHING", quote_identifier(table.key));
   Statement statement{std::move(sql), *std::move(parameters)};
   if (is_pipelined()) statement.inserts_into = &table;
+  statement.with_merge = merge != nullptr;
   return write(table, std::move(statement));
 }
 
-Result<bool> PostgresWriteTransaction::update(const TableDef& table, const Value& key,
-                                              const std::vector<std::pair<std::size_t, Value>>& changes) {
+Result<bool> PostgresWriteTransaction::write_changes(const TableDef& table, const Value& key,
+                                                     const std::vector<std::pair<std::size_t, Value>>& changes,
+                                                     const MergeState* merge) {
   if (auto usable = check_usable(); !usable) return tl::unexpected(usable.error());
   const auto key_text = key_parameter(table, key);
   if (!key_text) return false;
@@ -178,6 +221,12 @@ Result<bool> PostgresWriteTransaction::update(const TableDef& table, const Value
     parameters.push_back(parameter_text(table.columns[column].type, value));
     assignments += fmt::format("{}{} = ${}", assignments.empty() ? "" : ", ",
                                quote_identifier(table.columns[column].name), parameters.size());
+  }
+  if (merge != nullptr) {
+    for (const std::string& column : columns_to_merge(table)) {
+      parameters.push_back(kept_parameter(column, *merge));
+      assignments += fmt::format("{}{} = ${}", assignments.empty() ? "" : ", ", column, parameters.size());
+    }
   }
   // An update that changes nothing is one all the same: the row gets its version.
   if (assignments.empty()) assignments = fmt::format("{0} = {0}", quote_identifier(table.key));

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "storage/postgres/engine_schema.hpp"
+#include "storage/postgres/merge_triggers.hpp"
 #include "storage/postgres/postgres_write_transaction.hpp"
 #include "storage/postgres/record_sql.hpp"
 #include "storage/postgres/values.hpp"
@@ -90,10 +91,12 @@ void PostgresWriteTransaction::send_waiting() {
   const auto send_until = [&](std::size_t end) {
     while (next < end) {
       const std::size_t first = next++;
-      const TableDef* table = waiting_[first].inserts_into;
-      while (table && next < end && waiting_[next].inserts_into == table) ++next;
+      const Statement& one = waiting_[first];
+      while (one.inserts_into && next < end && waiting_[next].inserts_into == one.inserts_into &&
+             waiting_[next].with_merge == one.with_merge)
+        ++next;
       if (next - first > 1)
-        send_inserts(*table, first, next);
+        send_inserts(first, next);
       else
         sent_.emplace_back(queue(waiting_[first].sql, waiting_[first].parameters), waiting_[first].rows);
     }
@@ -111,10 +114,14 @@ void PostgresWriteTransaction::send_waiting() {
 }
 
 /// Those that wait at [first, end) as one statement.
-void PostgresWriteTransaction::send_inserts(const TableDef& table, std::size_t first, std::size_t end) {
+void PostgresWriteTransaction::send_inserts(std::size_t first, std::size_t end) {
+  const TableDef& table = *waiting_[first].inserts_into;
   std::vector<InsertColumn> columns;
   for (const ColumnDef& column : table.columns)
     columns.push_back({quote_identifier(column.name), postgres_type(column.type)});
+  if (waiting_[first].with_merge)
+    for (const std::string& column : columns_to_merge(table))
+      columns.push_back({column, postgres_schema::merge_column_type(column)});
   std::vector<Parameters> rows;
   for (std::size_t i = first; i < end; ++i) rows.push_back(std::move(waiting_[i].parameters));
   const std::size_t count = rows.size();

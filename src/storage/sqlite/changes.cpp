@@ -72,6 +72,7 @@ class Reader {
       recent.row.key = key_text(statement.value(static_cast<int>(key) + 1, def.columns[key].type));
       append_stored_row_json(recent.row.json, sql, def, statement, 1);
       int column = static_cast<int>(def.columns.size()) + 1;
+      read_merge_columns(recent.row, sql, statement, column, true);
       for (const std::size_t definition : sql.delivered_by) {
         const auto bucket_key = optional_text(statement, column++);
         if (!bucket_key) continue;

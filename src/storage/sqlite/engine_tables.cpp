@@ -16,7 +16,8 @@ CREATE TABLE nizhal_state (
   now_us INTEGER NOT NULL DEFAULT 0,
   pruned_through INTEGER NOT NULL DEFAULT 0,
   grants_version INTEGER NOT NULL DEFAULT 0,
-  changes_pruned_through INTEGER NOT NULL DEFAULT 0
+  changes_pruned_through INTEGER NOT NULL DEFAULT 0,
+  recent_pruned_through INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE nizhal_schema (
   table_name TEXT PRIMARY KEY NOT NULL,
@@ -72,6 +73,7 @@ CREATE TABLE nizhal_mutation (
   affected_buckets TEXT,
   version INTEGER NOT NULL,
   at_us INTEGER NOT NULL,
+  conflicts TEXT NOT NULL DEFAULT '',
   UNIQUE (user_id, owner_id, client_mutation_id)
 );
 CREATE INDEX nizhal_mutation_client ON nizhal_mutation (client_id, mutation_id);
@@ -141,10 +143,25 @@ ALTER TABLE nizhal_state ADD COLUMN changes_pruned_through INTEGER NOT NULL DEFA
 UPDATE nizhal_state SET format = 2;
 )sql";
 
+constexpr const char* kMerging = R"sql(
+ALTER TABLE nizhal_mutation ADD COLUMN conflicts TEXT NOT NULL DEFAULT '';
+ALTER TABLE nizhal_state ADD COLUMN recent_pruned_through INTEGER NOT NULL DEFAULT 0;
+UPDATE nizhal_state SET format = 3;
+)sql";
+
 }  // namespace
 
 std::string engine_tables_sql() { return std::string(kTables) + kChanges; }
 
-std::string from_format_1_sql() { return std::string(kWithoutChanges) + kChanges; }
+std::string from_format_sql(std::int64_t from) {
+  switch (from) {
+    case 1:
+      return std::string(kWithoutChanges) + kChanges;
+    case 2:
+      return kMerging;
+    default:
+      return {};
+  }
+}
 
 }  // namespace nizhal::storage

@@ -1,4 +1,5 @@
-// The engine's own tables in a server's SQLite file, and the engine's column on delivered tables.
+// The engine's own tables in a server's SQLite file, and the engine's column on delivered tables. Those of tables that
+// merge: storage/merge_columns.hpp.
 //
 //   nizhal_state     one row: the epoch, the domain's name, the commit counter, what is pruned
 //   nizhal_schema    what was provisioned, per synced table
@@ -16,8 +17,9 @@
 
 namespace nizhal::storage {
 
-/// Format of these tables. History: 1 (0.1.0) first; 2 whose grants changed, what is pruned of changes.
-inline constexpr std::int64_t kEngineFormat = 2;
+/// Format of these tables. History: 1 (0.1.0) first; 2 whose grants changed, what is pruned of changes; 3 conflicts of
+/// mutations, how far recent updates are emptied.
+inline constexpr std::int64_t kEngineFormat = 3;
 
 /// The engine's column on delivered tables: the version that last changed the row.
 inline constexpr const char* kVersionColumn = "nizhal_version";
@@ -25,7 +27,7 @@ inline constexpr const char* kVersionColumn = "nizhal_version";
 /// Creates all of them, as one script.
 std::string engine_tables_sql();
 
-/// Brings format 1 to format 2.
-std::string from_format_1_sql();
+/// Brings format `from` to the next one; empty: this program knows no way.
+std::string from_format_sql(std::int64_t from);
 
 }  // namespace nizhal::storage

@@ -7,7 +7,6 @@
 #include "base/bytes.hpp"
 #include "domain/names.hpp"
 #include "sqlite/connection.hpp"
-#include "storage/sqlite/engine_tables.hpp"
 #include "storage/sqlite/table_check.hpp"
 
 namespace nizhal::storage {
@@ -67,7 +66,7 @@ Result<IntrospectedTable> read_table(sqlite::Connection& connection, const std::
   if (!stored) return tl::unexpected(stored.error());
   std::size_t key_columns = 0;
   for (const StoredColumn& column : stored->columns) {
-    if (column.name == kVersionColumn) continue;
+    if (is_engine_column(column.name)) continue;
     table.columns.push_back(column_of(column));
     if (!column.is_key) continue;
     ++key_columns;

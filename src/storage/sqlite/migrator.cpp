@@ -113,9 +113,9 @@ class SqliteMigrator : public Migrator {
           "IS NOT NULL AND substr(name, 1, 7) = 'nizhal_'",
           "SELECT 'DROP TABLE \"' || replace(name, '\"', '\"\"') || '\"' FROM sqlite_schema WHERE type = 'table' AND "
           "substr(name, 1, 7) = 'nizhal_'",
-          "SELECT 'ALTER TABLE \"' || replace(s.name, '\"', '\"\"') || '\" DROP COLUMN nizhal_version' FROM "
-          "sqlite_schema "
-          "AS s, pragma_table_info(s.name) AS c WHERE s.type = 'table' AND c.name = 'nizhal_version'"}) {
+          "SELECT 'ALTER TABLE \"' || replace(s.name, '\"', '\"\"') || '\" DROP COLUMN ' || c.name FROM sqlite_schema "
+          "AS s, pragma_table_info(s.name) AS c WHERE s.type = 'table' AND c.name IN ('nizhal_version', "
+          "'nizhal_stamps', 'nizhal_recent')"}) {
       auto statements = lines_of(**connection, find);
       if (!statements) return tl::unexpected(statements.error());
       for (const std::string& sql : *statements)

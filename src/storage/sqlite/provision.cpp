@@ -10,6 +10,7 @@
 #include "base/json.hpp"
 #include "query/to_sql.hpp"
 #include "sqlite/table_sql.hpp"
+#include "storage/merge_columns.hpp"
 #include "storage/sqlite/engine_tables.hpp"
 #include "storage/sqlite/table_check.hpp"
 #include "storage/sqlite/triggers.hpp"
@@ -18,6 +19,10 @@ namespace nizhal::storage {
 namespace {
 
 std::string version_column_ddl() { return fmt::format("{} INTEGER NOT NULL DEFAULT 0", kVersionColumn); }
+std::string merge_column_ddl(std::string_view column) {
+  return fmt::format("{} {}", column,
+                     column == kStampsColumn ? "TEXT NOT NULL DEFAULT ''" : "BLOB NOT NULL DEFAULT x''");
+}
 
 std::string columns_json(const TableDef& table) {
   std::string text = "[";
@@ -118,7 +123,8 @@ class Provisioner {
                                    **format, kEngineFormat));
       if (auto same = check_domain(); !same) return same;
       if (**format < kEngineFormat) {
-        if (auto done = execute(from_format_1_sql()); !done) return done;
+        for (std::int64_t from = **format; from < kEngineFormat; ++from)
+          if (auto done = execute(from_format_sql(from)); !done) return done;
         changed(fmt::format("the engine's tables have format {} now", kEngineFormat));
       }
     }
@@ -217,6 +223,7 @@ class Provisioner {
   Result<void> create(std::size_t index) {
     std::vector<std::string> extra;
     if (domain_.is_delivered(index)) extra.push_back(version_column_ddl());
+    for (const std::string& column : merge_columns(domain_, index)) extra.push_back(merge_column_ddl(column));
     if (auto done = execute(sqlite::table_ddl(domain_.table(index), extra)); !done) return done;
     if (!report_.created) changed(fmt::format("table \"{}\" created", domain_.table(index).name));
     return {};
@@ -241,6 +248,7 @@ class Provisioner {
         return done;
       changed(fmt::format("column \"{}\" added to table \"{}\"", def.columns[column].name, def.name));
     }
+    if (auto done = extend_merging(index, *stored); !done) return done;
     if (!domain_.is_delivered(index)) return {};
     if (stored->find(kVersionColumn) == nullptr) {
       if (auto done =
@@ -256,6 +264,34 @@ class Provisioner {
         !done)
       return done;
     changed(fmt::format("table \"{}\" is delivered from now on, with the rows it had", def.name));
+    return {};
+  }
+
+  /// A row without stamps is older than any edit; one without recent updates is sent whole.
+  Result<void> extend_merging(std::size_t index, const StoredTable& stored) {
+    const TableDef& def = domain_.table(index);
+    const std::string name = quote_identifier(def.name);
+    for (const std::string& column : merge_columns(domain_, index)) {
+      const std::string ddl = merge_column_ddl(column);
+      const StoredColumn* found = stored.find(column);
+      if (found == nullptr) {
+        if (auto done = execute(fmt::format("ALTER TABLE {} ADD COLUMN {}", name, ddl)); !done) return done;
+        changed(fmt::format("table \"{}\" has the engine's column \"{}\" from now on", def.name, column));
+        continue;
+      }
+      if (auto checked = check_engine_column(def, *found, ddl); !checked) return checked;
+      const auto& triggers = installed_[def.name].triggers;
+      if (std::any_of(triggers.begin(), triggers.end(),
+                      [&column](const SchemaObject& trigger) { return trigger.sql.find(column) != std::string::npos; }))
+        continue;
+      // Left from a time when the table merged; what was written since is not in it.
+      if (auto done =
+              execute(fmt::format("UPDATE {} SET {} = {}", name, column, column == kStampsColumn ? "''" : "x''"));
+          !done)
+        return done;
+      changed(
+          fmt::format("the engine's column \"{}\" of table \"{}\" was not kept, and begins anew", column, def.name));
+    }
     return {};
   }
 

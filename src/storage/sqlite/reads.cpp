@@ -53,6 +53,11 @@ std::int64_t to_sql(std::uint64_t number) {
   return number > static_cast<std::uint64_t>(kMax) ? kMax : static_cast<std::int64_t>(number);
 }
 
+std::string bytes_at(const sqlite::Statement& statement, int column) {
+  const Blob blob = statement.blob(column);
+  return {blob.bytes.begin(), blob.bytes.end()};
+}
+
 std::optional<std::string> optional_text(const sqlite::Statement& statement, int column) {
   if (statement.is_null(column)) return std::nullopt;
   return std::string(statement.text(column));

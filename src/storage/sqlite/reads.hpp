@@ -32,6 +32,8 @@ inline Version version_at(const sqlite::Statement& statement, int column) {
 inline MutationId mutation_id_at(const sqlite::Statement& statement, int column) {
   return MutationId{static_cast<std::uint64_t>(statement.integer(column))};
 }
+/// The bytes of a blob or text.
+std::string bytes_at(const sqlite::Statement& statement, int column);
 std::optional<std::string> optional_text(const sqlite::Statement& statement, int column);
 
 }  // namespace nizhal::storage

@@ -81,13 +81,15 @@ class SqliteSnapshot : public Snapshot {
   static bool has(const LiveQuery& query, std::size_t table) {
     return query.tables == nullptr || (table < query.tables->size() && (*query.tables)[table]);
   }
-  /// A row that `statement` (version, then columns) stands on.
-  EncodedRow encoded(const sqlite::Statement& statement, std::size_t table, std::string key) const {
+  /// A row that `statement` (version, then columns, then what is kept to merge) stands on.
+  EncodedRow encoded(const sqlite::Statement& statement, std::size_t table, std::string key, bool with_recent) const {
     EncodedRow row;
     row.table = table;
     row.version = version_at(statement, 0);
     row.key = std::move(key);
     append_stored_row_json(row.json, catalog_->sql.tables[table], domain_.table(table), statement, 1);
+    int next = static_cast<int>(domain_.table(table).columns.size()) + 1;
+    read_merge_columns(row, catalog_->sql.tables[table], statement, next, with_recent);
     return row;
   }
   std::string key_at(const sqlite::Statement& statement, std::size_t table) const {
@@ -113,7 +115,8 @@ Result<std::vector<EncodedRow>> SqliteSnapshot::live_rows(const LiveQuery& query
   for (const CoveredBucket& covered : *query.buckets) {
     for (const EntrySql& entry : catalog_->sql.entries[covered.bucket.definition]) {
       if (!has(query, entry.table)) continue;
-      auto statement = connection_.prepare(entry.live);
+      const bool with_recent = query.with_recent && !entry.live_recent.empty();
+      auto statement = connection_.prepare(with_recent ? entry.live_recent : entry.live);
       if (!statement) return tl::unexpected(statement.error());
       if (!entry.bind_values(*statement, covered.bucket)) continue;
       const int next = entry.parameter_count() + 1;
@@ -125,7 +128,8 @@ Result<std::vector<EncodedRow>> SqliteSnapshot::live_rows(const LiveQuery& query
         if (!*row || statement->integer(0) > page.bound()) break;
         std::string key = key_at(*statement, entry.table);
         Place place{number(version_at(*statement, 0)), static_cast<std::int64_t>(entry.table), key};
-        if (page.would_take(place)) page.take(std::move(place), encoded(*statement, entry.table, std::move(key)));
+        if (page.would_take(place))
+          page.take(std::move(place), encoded(*statement, entry.table, std::move(key), with_recent));
       }
     }
   }
@@ -222,7 +226,7 @@ Result<std::vector<EncodedRow>> SqliteSnapshot::backfill(const Bucket& bucket, s
       if (!*row) break;
       const int key_column = static_cast<int>(def.key_index()) + 1;
       rows.emplace_back(statement->value(key_column, def.key_column().type),
-                        encoded(*statement, table, key_at(*statement, table)));
+                        encoded(*statement, table, key_at(*statement, table), false));
     }
   }
   if (entries_read > 1) {

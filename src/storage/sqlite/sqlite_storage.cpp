@@ -84,7 +84,7 @@ class SqliteStorage : public Storage {
     return mark;
   }
 
-  Result<GcReport> gc(Timestamp before) override { return collect_garbage(writer_, before); }
+  Result<GcReport> gc(Timestamp before) override { return collect_garbage(writer_, *catalog_->domain, before); }
 
   Result<std::string> rotate_epoch() override {
     auto turn = Writer::take_turn(writer_);

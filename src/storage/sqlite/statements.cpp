@@ -8,8 +8,10 @@
 #include "domain/value_json.hpp"
 #include "query/to_sql.hpp"
 #include "storage/grant_definition.hpp"
+#include "storage/merge_columns.hpp"
 #include "storage/sqlite/bucket_sql.hpp"
 #include "storage/sqlite/engine_tables.hpp"
+#include "storage/sqlite/reads.hpp"
 #include "storage/sqlite/triggers.hpp"
 
 namespace nizhal::storage {
@@ -44,11 +46,16 @@ EntrySql entry_sql(const CompiledDomain& domain, const BucketTable& entry) {
   const std::size_t next = entry.parameter_columns.size() + 1;
   const std::string name = quote_identifier(table.name);
   const std::string key = column_sql("r", table.key), version = column_sql("r", kVersionColumn);
-  const std::string columns = fmt::format("{}, {}", version, column_list(table, "r"));
+  std::string columns = fmt::format("{}, {}", version, column_list(table, "r"));
+  if (has_stamps(table)) columns += ", " + column_sql("r", kStampsColumn);
   // Naming the index makes a missing one an error instead of a page that sorts everything that is left.
   const std::string live_index = quote_identifier(live_index_name(table, entry));
-  sql.live = fmt::format("SELECT {} FROM {} AS r INDEXED BY {} WHERE {} AND {} > ?{} AND {} <= ?{} ORDER BY {}, {}",
-                         columns, name, live_index, where, version, next, version, next + 1, version, key);
+  const auto live = [&](const std::string& list) {
+    return fmt::format("SELECT {} FROM {} AS r INDEXED BY {} WHERE {} AND {} > ?{} AND {} <= ?{} ORDER BY {}, {}", list,
+                       name, live_index, where, version, next, version, next + 1, version, key);
+  };
+  sql.live = live(columns);
+  if (has_recent(domain, entry.table)) sql.live_recent = live(columns + ", " + column_sql("r", kRecentColumn));
   const std::string backfill_index = backfill_index_name(table, entry);
   const std::string from = backfill_index.empty()
                                ? fmt::format("FROM {} AS r", name)
@@ -86,6 +93,8 @@ DomainSql::DomainSql(const CompiledDomain& domain) {
   for (std::size_t t = 0; t < domain.tables().size(); ++t) {
     const TableDef& table = domain.table(t);
     TableSql sql;
+    sql.has_stamps = has_stamps(table);
+    sql.has_recent = has_recent(domain, t);
     std::string bucket_keys;
     for (std::size_t d = 0; d < definitions.size(); ++d) {
       for (const BucketTable& entry : definitions[d].tables) {
@@ -101,8 +110,9 @@ DomainSql::DomainSql(const CompiledDomain& domain) {
     }
     if (!sql.delivered_by.empty()) {
       const std::string version = column_sql("r", kVersionColumn), name = quote_identifier(table.name);
-      const std::string list =
-          fmt::format("SELECT {}, {}{} FROM {} AS r", version, column_list(table, "r"), bucket_keys, name);
+      std::string columns = column_list(table, "r");
+      for (const std::string& column : merge_columns(domain, t)) columns += ", " + column_sql("r", column);
+      const std::string list = fmt::format("SELECT {}, {}{} FROM {} AS r", version, columns, bucket_keys, name);
       const std::string readable = readable_sql("r", table.key_column());
       sql.changed = fmt::format("{} INDEXED BY {} WHERE {} > ?1 AND {} ORDER BY {} LIMIT ?2", list,
                                 quote_identifier(version_index_name(table)), version, readable, version);
@@ -125,6 +135,12 @@ void append_stored_row_json(std::string& out, const TableSql& sql, const TableDe
     append_value_json(out, type, statement.value(first_column + static_cast<int>(i), type));
   }
   out += '}';
+}
+
+void read_merge_columns(EncodedRow& row, const TableSql& sql, const sqlite::Statement& statement, int& next,
+                        bool with_recent) {
+  if (sql.has_stamps) row.stamps = bytes_at(statement, next++);
+  if (sql.has_recent && with_recent) row.recent = bytes_at(statement, next++);
 }
 
 ScopeSql scope_sql(const CompiledDomain& domain, std::size_t table_index, const std::vector<Bucket>& buckets,

@@ -10,6 +10,7 @@
 
 #include "domain/compiled_domain.hpp"
 #include "sqlite/connection.hpp"
+#include "storage/storage.hpp"
 
 namespace nizhal::storage {
 
@@ -17,8 +18,9 @@ namespace nizhal::storage {
 struct EntrySql {
   std::size_t table = 0;
   std::vector<ColumnType> parameter_types;
-  /// Version, then the declared columns; ?n+1 < version ≤ ?n+2; by version, then key.
-  std::string live;
+  /// Version, then the declared columns, then stamps where the table has them; ?n+1 < version ≤ ?n+2; by version, then
+  /// key. `live_recent` has the recent updates behind them; empty where the table has none.
+  std::string live, live_recent;
   /// The same columns by key, from the start and from above ?n+1.
   std::string backfill, backfill_after;
   /// `FROM … WHERE` of the bucket's rows, to count them.
@@ -32,11 +34,13 @@ struct EntrySql {
 /// Of one table.
 struct TableSql {
   std::string buckets_of_key;  // bucket key and version, for each bucket of the row with key ?1; empty: none ever
-  /// Version, the declared columns, and per entry of `delivered_by` the bucket's key or null. Of the rows whose version
-  /// is above ?1, the ?2 lowest by version; and of the row with key ?1. Empty: the table's rows are in no bucket ever.
+  /// Version, the declared columns, the engine's to merge, and per entry of `delivered_by` the bucket's key or null. Of
+  /// the rows whose version is above ?1, the ?2 lowest by version; and of the row with key ?1. Empty: the table's rows
+  /// are in no bucket ever.
   std::string changed, changed_row;
   std::vector<std::size_t> delivered_by;  // definitions, one per table entry
   std::vector<std::string> names;         // `{"id":`, `,"body":`, … for writing rows as JSON
+  bool has_stamps = false, has_recent = false;
 };
 
 struct DomainSql {
@@ -49,6 +53,10 @@ struct DomainSql {
 /// The row that a statement stands on, from `first_column` on in declared order, as append_row_json writes it.
 void append_stored_row_json(std::string& out, const TableSql& sql, const TableDef& table,
                             const sqlite::Statement& statement, int first_column);
+
+/// What the table keeps to merge, read from `next` on, which is then behind it.
+void read_merge_columns(EncodedRow& row, const TableSql& sql, const sqlite::Statement& statement, int& next,
+                        bool with_recent);
 
 /// The condition that a row is in one of the buckets, for a query over `table` without alias. JSON texts of bucket
 /// values are to be bound as `?first`, `?first + 1`, …; "0" when no bucket can hold rows of the table.

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "query/to_sql.hpp"
+#include "storage/merge_columns.hpp"
 #include "storage/sqlite/engine_tables.hpp"
 
 namespace nizhal::storage {
@@ -102,6 +104,19 @@ Result<void> check_column(const TableDef& table, const ColumnDef& column, const 
 
 }  // namespace
 
+bool is_engine_column(std::string_view name) {
+  return name == kVersionColumn || name == kStampsColumn || name == kRecentColumn;
+}
+
+Result<void> check_engine_column(const TableDef& table, const StoredColumn& stored, std::string_view ddl) {
+  const bool is_ours = stored.not_null && stored.has_default && !stored.is_generated &&
+                       ddl.starts_with(fmt::format("{} {} ", stored.name, stored.declared_type));
+  if (is_ours) return {};
+  return mismatch(table, stored.name,
+                  fmt::format("is not the engine's ({}); ALTER TABLE {} DROP COLUMN {}, then migrate", ddl,
+                              quote_identifier(table.name), stored.name));
+}
+
 const StoredColumn* StoredTable::find(std::string_view name) const {
   for (const StoredColumn& column : columns)
     if (same_name(column.name, name)) return &column;
@@ -196,7 +211,7 @@ Result<std::vector<std::size_t>> missing_columns(const TableDef& table, const St
     missing.push_back(i);
   }
   for (const StoredColumn& column : stored.columns) {
-    if (column.name == kVersionColumn || table.index_of(column.name) != TableDef::npos) continue;
+    if (is_engine_column(column.name) || table.index_of(column.name) != TableDef::npos) continue;
     if (column.is_key) return mismatch(table, column.name, "is in the primary key of the database but not declared");
     if (column.not_null && !column.has_default && !column.is_generated)
       return mismatch(table, column.name,

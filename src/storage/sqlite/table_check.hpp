@@ -28,6 +28,11 @@ struct StoredTable {
   const StoredColumn* find(std::string_view name) const;
 };
 
+/// Whether the engine has columns of that name on synced tables.
+bool is_engine_column(std::string_view name);
+/// Fails with schema_mismatch when the column is not as its definition says.
+Result<void> check_engine_column(const TableDef& table, const StoredColumn& stored, std::string_view ddl);
+
 Result<StoredTable> read_stored_table(sqlite::Connection& connection, const std::string& table);
 
 /// Fails with schema_mismatch on the first difference that cannot be made good by adding a column; gives the

@@ -9,6 +9,7 @@
 #include "storage/grant_definition.hpp"
 #include "storage/sqlite/bucket_sql.hpp"
 #include "storage/sqlite/engine_tables.hpp"
+#include "storage/sqlite/merge_triggers.hpp"
 
 namespace nizhal::storage {
 namespace {
@@ -246,7 +247,9 @@ bool holds_key(const TableDef& table, const BucketTable& entry) {
 
 std::vector<SchemaObject> triggers_of(const CompiledDomain& domain, std::size_t table,
                                       const std::vector<std::vector<std::string>>& unique_keys) {
-  return TriggerWriter(domain, table, unique_keys).all();
+  std::vector<SchemaObject> triggers = TriggerWriter(domain, table, unique_keys).all();
+  for (SchemaObject& trigger : merge_triggers_of(domain, table)) triggers.push_back(std::move(trigger));
+  return triggers;
 }
 
 std::string live_index_name(const TableDef& table, const BucketTable& entry) {

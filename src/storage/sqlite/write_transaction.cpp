@@ -7,6 +7,7 @@
 #include "domain/value_json.hpp"
 #include "query/to_sql.hpp"
 #include "sqlite/table_sql.hpp"
+#include "storage/merge_columns.hpp"
 #include "storage/sqlite/engine_tables.hpp"
 
 namespace nizhal::storage {
@@ -14,7 +15,7 @@ namespace {
 
 constexpr const char* kMutationColumns =
     "client_id, mutation_id, client_mutation_id, user_id, owner_id, name, applied, http_status, code, error, "
-    "server_id, affected_buckets";
+    "server_id, affected_buckets, conflicts";
 
 MutationRecord mutation_at(const sqlite::Statement& statement) {
   MutationRecord record;
@@ -30,6 +31,7 @@ MutationRecord mutation_at(const sqlite::Statement& statement) {
   record.error = std::string(statement.text(9));
   record.server_id = optional_text(statement, 10);
   if (!statement.is_null(11)) record.affected_buckets = texts_from_json(statement.text(11));
+  record.conflicts = std::string(statement.text(12));
   return record;
 }
 
@@ -44,6 +46,11 @@ void bind_optional(sqlite::Statement& statement, int index, const std::optional<
     statement.bind(index, to_sql(*id));
   else
     statement.bind_null(index);
+}
+
+void bind_kept(sqlite::Statement& statement, int index, std::string_view column, const MergeState& merge) {
+  if (column == kStampsColumn) return void(statement.bind_text(index, merge.stamps));
+  statement.bind_blob(index, Blob{{merge.recent.begin(), merge.recent.end()}});
 }
 
 class SqliteWriteTransaction : public WriteTransaction {
@@ -74,9 +81,20 @@ class SqliteWriteTransaction : public WriteTransaction {
     return sqlite::select_row(connection_, table, key);
   }
   Result<std::vector<Row>> find(const QuerySpec& query, const ScopeFilter* scope) override;
-  Result<bool> insert(const TableDef& table, const Row& row) override;
+  Result<bool> insert(const TableDef& table, const Row& row) override { return write_new(table, row, nullptr); }
   Result<bool> update(const TableDef& table, const Value& key,
-                      const std::vector<std::pair<std::size_t, Value>>& changes) override;
+                      const std::vector<std::pair<std::size_t, Value>>& changes) override {
+    return write_changes(table, key, changes, nullptr);
+  }
+  Result<std::optional<MergeRow>> get_to_merge(const TableDef& table, const Value& key) override;
+  Result<bool> insert_merged(const TableDef& table, const Row& row, const MergeState& merge) override {
+    return write_new(table, row, &merge);
+  }
+  Result<bool> update_merged(const TableDef& table, const Value& key,
+                             const std::vector<std::pair<std::size_t, Value>>& changes,
+                             const MergeState& merge) override {
+    return write_changes(table, key, changes, &merge);
+  }
   Result<bool> remove(const TableDef& table, const Value& key) override {
     return sqlite::delete_row(connection_, table, key);
   }
@@ -116,6 +134,14 @@ class SqliteWriteTransaction : public WriteTransaction {
     if (!row) return tl::unexpected(row.error());
     if (!*row) return std::optional<MutationRecord>{};
     return std::optional<MutationRecord>(mutation_at(statement));
+  }
+  Result<bool> write_new(const TableDef& table, const Row& row, const MergeState* merge);
+  Result<bool> write_changes(const TableDef& table, const Value& key,
+                             const std::vector<std::pair<std::size_t, Value>>& changes, const MergeState* merge);
+  /// The engine's columns that the table has to merge, empty for a table that is not the domain's.
+  std::vector<std::string> columns_to_merge(const TableDef& table) const {
+    const auto index = domain_.table_index(table.name);
+    return index ? merge_columns(domain_, *index) : std::vector<std::string>();
   }
   /// Only delivered tables have the column; setting it with the row saves the trigger's second write.
   bool is_versioned(const TableDef& table) const {
@@ -163,7 +189,7 @@ Result<std::vector<Row>> SqliteWriteTransaction::find(const QuerySpec& query, co
   }
 }
 
-Result<bool> SqliteWriteTransaction::insert(const TableDef& table, const Row& row) {
+Result<bool> SqliteWriteTransaction::write_new(const TableDef& table, const Row& row, const MergeState* merge) {
   // Asked first, because an INSERT that does nothing on a conflict fires the triggers of one that replaces.
   const std::string name = quote_identifier(table.name), key = quote_identifier(table.key);
   {
@@ -177,41 +203,76 @@ Result<bool> SqliteWriteTransaction::insert(const TableDef& table, const Row& ro
     if (!found) return tl::unexpected(found.error());
     if (*found) return false;
   }
-  if (!is_versioned(table)) return sqlite::insert_row(connection_, table, row);
-  std::string places;
-  for (std::size_t i = 0; i < table.columns.size(); ++i) places += fmt::format("?{}, ", i + 1);
-  auto statement = connection_.prepare(fmt::format("INSERT INTO {} ({}, {}) VALUES ({}?{})", name, column_list(table),
-                                                   kVersionColumn, places, table.columns.size() + 1));
-  if (!statement) return tl::unexpected(statement.error());
+  const std::vector<std::string> kept = merge != nullptr ? columns_to_merge(table) : std::vector<std::string>();
+  const bool has_version = is_versioned(table);
+  if (!has_version && kept.empty()) return sqlite::insert_row(connection_, table, row);
   if (row.size() != table.columns.size())
     return failure(ErrorCode::internal, fmt::format("a row of table \"{}\" has {} values for {} columns", table.name,
                                                     row.size(), table.columns.size()));
-  for (std::size_t i = 0; i < row.size(); ++i)
-    statement->bind_value(static_cast<int>(i) + 1, table.columns[i].type, row[i]);
-  statement->bind(static_cast<int>(row.size()) + 1, to_sql(version_));
+  std::string columns = column_list(table), places;
+  if (has_version) columns += fmt::format(", {}", kVersionColumn);
+  for (const std::string& column : kept) columns += ", " + column;
+  const std::size_t count = row.size() + (has_version ? 1 : 0) + kept.size();
+  for (std::size_t i = 1; i <= count; ++i) places += fmt::format("{}?{}", i > 1 ? ", " : "", i);
+  auto statement = connection_.prepare(fmt::format("INSERT INTO {} ({}) VALUES ({})", name, columns, places));
+  if (!statement) return tl::unexpected(statement.error());
+  int next = 1;
+  for (std::size_t i = 0; i < row.size(); ++i) statement->bind_value(next++, table.columns[i].type, row[i]);
+  if (has_version) statement->bind(next++, to_sql(version_));
+  for (const std::string& column : kept) bind_kept(*statement, next++, column, *merge);
   if (auto done = statement->run(); !done) return tl::unexpected(done.error());
   return true;
 }
 
-Result<bool> SqliteWriteTransaction::update(const TableDef& table, const Value& key,
-                                            const std::vector<std::pair<std::size_t, Value>>& changes) {
-  if (changes.empty() || !is_versioned(table)) return sqlite::update_row(connection_, table, key, changes);
+Result<bool> SqliteWriteTransaction::write_changes(const TableDef& table, const Value& key,
+                                                   const std::vector<std::pair<std::size_t, Value>>& changes,
+                                                   const MergeState* merge) {
+  const std::vector<std::string> kept = merge != nullptr ? columns_to_merge(table) : std::vector<std::string>();
+  const bool has_version = is_versioned(table);
+  if (kept.empty() && (!has_version || (changes.empty() && merge == nullptr)))
+    return sqlite::update_row(connection_, table, key, changes);
   std::string assignments;
   int next = 1;
+  const auto assign = [&](const std::string& column) {
+    assignments += fmt::format("{}{} = ?{}", next > 1 ? ", " : "", column, next);
+    ++next;
+  };
   for (const auto& [column, value] : changes) {
     if (column >= table.columns.size())
       return failure(ErrorCode::internal, fmt::format("table \"{}\" has no column number {}", table.name, column));
-    assignments += fmt::format("{} = ?{}, ", quote_identifier(table.columns[column].name), next++);
+    assign(quote_identifier(table.columns[column].name));
   }
-  auto statement =
-      connection_.prepare(fmt::format("UPDATE {} SET {}{} = ?{} WHERE {} = ?{}", quote_identifier(table.name),
-                                      assignments, kVersionColumn, next, quote_identifier(table.key), next + 1));
+  if (has_version) assign(kVersionColumn);
+  for (const std::string& column : kept) assign(column);
+  auto statement = connection_.prepare(fmt::format("UPDATE {} SET {} WHERE {} = ?{}", quote_identifier(table.name),
+                                                   assignments, quote_identifier(table.key), next));
   if (!statement) return tl::unexpected(statement.error());
-  for (std::size_t i = 0; i < changes.size(); ++i)
-    statement->bind_value(static_cast<int>(i) + 1, table.columns[changes[i].first].type, changes[i].second);
-  statement->bind(next, to_sql(version_)).bind_value(next + 1, table.key_column().type, key);
+  next = 1;
+  for (const auto& [column, value] : changes) statement->bind_value(next++, table.columns[column].type, value);
+  if (has_version) statement->bind(next++, to_sql(version_));
+  for (const std::string& column : kept) bind_kept(*statement, next++, column, *merge);
+  statement->bind_value(next, table.key_column().type, key);
   if (auto done = statement->run(); !done) return tl::unexpected(done.error());
   return connection_.changes() > 0;
+}
+
+Result<std::optional<MergeRow>> SqliteWriteTransaction::get_to_merge(const TableDef& table, const Value& key) {
+  const std::vector<std::string> kept = columns_to_merge(table);
+  std::string columns = column_list(table);
+  for (const std::string& column : kept) columns += ", " + column;
+  auto statement = connection_.prepare(fmt::format("SELECT {} FROM {} WHERE {} = ?1", columns,
+                                                   quote_identifier(table.name), quote_identifier(table.key)));
+  if (!statement) return tl::unexpected(statement.error());
+  statement->bind_value(1, table.key_column().type, key);
+  const auto found = statement->step();
+  if (!found) return tl::unexpected(found.error());
+  if (!*found) return std::optional<MergeRow>{};
+  MergeRow row;
+  row.row = sqlite::read_row(*statement, table);
+  int next = static_cast<int>(table.columns.size());
+  for (const std::string& column : kept)
+    (column == kStampsColumn ? row.merge.stamps : row.merge.recent) = bytes_at(*statement, next++);
+  return std::optional<MergeRow>(std::move(row));
 }
 
 Result<std::int64_t> SqliteWriteTransaction::next_number(const TableDef& table, std::string_view number_column,
@@ -323,12 +384,12 @@ Result<std::optional<MutationRecord>> SqliteWriteTransaction::mutation(const Act
 Result<void> SqliteWriteTransaction::put_mutation(const MutationRecord& record) {
   auto statement = connection_.prepare(fmt::format(
       "INSERT INTO nizhal_mutation ({}, version, at_us) "
-      "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) "
+      "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) "
       "ON CONFLICT (user_id, owner_id, client_mutation_id) DO UPDATE SET client_id = excluded.client_id, "
       "mutation_id = excluded.mutation_id, name = excluded.name, applied = excluded.applied, "
       "http_status = excluded.http_status, code = excluded.code, error = excluded.error, "
-      "server_id = excluded.server_id, affected_buckets = excluded.affected_buckets, version = excluded.version, "
-      "at_us = excluded.at_us",
+      "server_id = excluded.server_id, affected_buckets = excluded.affected_buckets, conflicts = excluded.conflicts, "
+      "version = excluded.version, at_us = excluded.at_us",
       kMutationColumns));
   if (!statement) return tl::unexpected(statement.error());
   bind_optional(*statement, 1, record.client_id);
@@ -346,7 +407,7 @@ Result<void> SqliteWriteTransaction::put_mutation(const MutationRecord& record) 
     statement->bind_text(12, texts_to_json(*record.affected_buckets));
   else
     statement->bind_null(12);
-  statement->bind(13, to_sql(version_)).bind(14, now_.microseconds);
+  statement->bind_text(13, record.conflicts).bind(14, to_sql(version_)).bind(15, now_.microseconds);
   return statement->run();
 }
 
