@@ -59,11 +59,29 @@ Result<std::string_view> receive(int socket, std::array<char, 65'536>& buffer) {
   }
 }
 
-void raise_descriptor_limit() {
+std::uint64_t raise_descriptor_limit() {
   rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return RLIM_INFINITY;  // the system will say when it is too much
+  const rlim_t before = limit.rlim_cur;
   limit.rlim_cur = limit.rlim_max;
-  static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
+  return ::setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : before;
+}
+
+Result<void> check_room_for_sockets(std::size_t sockets, std::uint64_t descriptors_max, std::size_t streams_max) {
+  constexpr std::size_t kOtherFiles = 300;  // logs, databases, and sockets that are open beside those that count
+  const auto fits = [](std::uint64_t most) { return most > kOtherFiles ? most - kOtherFiles : 0; };
+  if (sockets > fits(descriptors_max))
+    return failure(
+        ErrorCode::usage,
+        fmt::format("{} sockets at once do not fit: a process may have {} files open here, which is room for "
+                    "{}; ask for fewer (--sockets), or raise the hard limit (ulimit -Hn, LimitNOFILE= of "
+                    "systemd, --ulimit nofile= of a container)",
+                    sockets, descriptors_max, fits(descriptors_max)));
+  if (sockets > fits(streams_max))
+    return failure(ErrorCode::usage, fmt::format("{} sockets at once do not fit: one server takes {} streams, which is "
+                                                 "room for {}; ask for fewer (--sockets)",
+                                                 sockets, streams_max, fits(streams_max)));
+  return {};
 }
 
 }  // namespace nizhal::bench

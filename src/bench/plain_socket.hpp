@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <utility>
@@ -39,7 +40,10 @@ Result<void> send_all(int socket, std::string_view bytes);
 /// What is there now, at most one buffer of it; waits for the first byte.
 Result<std::string_view> receive(int socket, std::array<char, 65'536>& buffer);
 
-/// Thousands of sockets need more descriptors than a process has at first.
-void raise_descriptor_limit();
+/// Thousands of sockets need more descriptors than a process has at first. How many it may have now.
+std::uint64_t raise_descriptor_limit();
+/// usage, naming what stands in the way and how many would do: a server and its load, a process each, cannot have so
+/// many sockets at once.
+Result<void> check_room_for_sockets(std::size_t sockets, std::uint64_t descriptors_max, std::size_t streams_max);
 
 }  // namespace nizhal::bench

@@ -23,6 +23,7 @@
 #include "protocol/push.hpp"
 #include "protocol/transport.hpp"
 #include "server/authenticator.hpp"
+#include "server/limits.hpp"
 
 namespace nizhal::bench {
 namespace {
@@ -62,7 +63,7 @@ class RealtimeRunner {
     std::array<std::uint8_t, 32> bytes{};
     outside_.random.fill(bytes);
     secret_ = to_hex(bytes);
-    raise_descriptor_limit();
+    descriptors_max_ = raise_descriptor_limit();
   }
 
   Result<Figure> run() {
@@ -343,6 +344,7 @@ class RealtimeRunner {
   Result<void> measure_fanout() {
     figure_.unit = "queries/commit";
     const std::size_t count = options_.sockets == 0 ? kSubscribersDefault : options_.sockets;
+    if (auto room = check_room_for_sockets(count, descriptors_max_, server::Limits{}.streams_max); !room) return room;
     say("connections", fmt::to_string(count));
     say("limit", "the same with one subscriber; both with the queries of the push itself");
     auto pusher_only = std::vector<Subscriber>();
@@ -409,6 +411,7 @@ class RealtimeRunner {
   Result<void> measure_sockets() {
     figure_.unit = "bytes/socket";
     const std::size_t count = options_.sockets == 0 ? kSocketsDefault : options_.sockets;
+    if (auto room = check_room_for_sockets(count, descriptors_max_, server::Limits{}.streams_max); !room) return room;
     std::string db;
     if (options_.db.empty()) {
       if (directory_.path().empty()) return failure(ErrorCode::io_error, "no temporary directory");
@@ -448,7 +451,7 @@ class RealtimeRunner {
   const Outside& outside_;
   const std::string device_;
   std::string secret_;
-  std::uint64_t last_mutation_id_ = 0;
+  std::uint64_t last_mutation_id_ = 0, descriptors_max_ = 0;
   std::uint64_t busy_ = 0;
   Figure figure_;
   Directory directory_;
