@@ -108,7 +108,10 @@ class Applier {
     const std::string* key = nullptr;
     if (block.kind != ContentKind::gc) {
       if (block.origin.is_set()) left = core_.clean_end(block.origin);
-      if (block.right_origin.is_set()) right = core_.clean_start(block.right_origin);
+      // Mostly nobody has inserted between the two since, so that one leads to the other.
+      if (block.right_origin.is_set())
+        right = left && left->right && left->right->id == block.right_origin ? left->right
+                                                                             : core_.clean_start(block.right_origin);
     }
     // Known already; yet its neighbours were looked up above, because Yjs does, and may now be joined again.
     if (offset >= block.length) return;

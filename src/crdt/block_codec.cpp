@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <deque>
 #include <limits>
 
@@ -11,6 +12,7 @@ namespace nizhal::crdt {
 namespace {
 
 constexpr std::uint8_t kHasOrigin = 128, kHasRightOrigin = 64, kHasParentSub = 32, kKind = 31;
+constexpr std::size_t kBlockBytesMin = 2;
 constexpr std::uint64_t kXmlElement = 3, kXmlHook = 5, kTypeMax = 6;
 
 std::string_view rest_since(const Reader& in, std::size_t position) {
@@ -126,6 +128,9 @@ Result<void> decode_update(std::span<const std::uint8_t> bytes, Update& out) {
     const std::uint64_t count = in.var_uint();
     ClientBlocks section{.client = in.var_uint(), .begin = out.blocks.size(), .end = 0};
     std::uint64_t clock = in.var_uint();
+    // As many as it says, if the bytes can hold them; never a little more each time.
+    const std::size_t needed = out.blocks.size() + std::min<std::uint64_t>(count, in.left() / kBlockBytesMin + 1);
+    if (needed > out.blocks.capacity()) out.blocks.reserve(std::max(needed, 2 * out.blocks.capacity()));
     for (std::uint64_t k = 0; k < count && !in.failed(); ++k) {
       const std::size_t at = in.position();
       Block& block = out.blocks.emplace_back();

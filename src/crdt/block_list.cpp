@@ -4,23 +4,38 @@
 
 namespace nizhal::crdt {
 
-BlockList::Position BlockList::find(std::uint64_t clock) const {
-  const auto by_clock = [](std::uint64_t wanted, const Entry& entry) { return wanted < entry.clock; };
-  std::size_t chunk = chunks_.size() - 1;
-  if (clock < chunks_[chunk].front().clock) {
-    const auto after = std::upper_bound(
-        chunks_.begin(), chunks_.end(), clock,
-        [](std::uint64_t wanted, const std::vector<Entry>& one) { return wanted < one.front().clock; });
-    chunk = static_cast<std::size_t>(after - chunks_.begin()) - 1;
+namespace {
+
+// The last of `count` entries, one or more, whose clock is not beyond the wanted one. Which half it is in cannot be
+// predicted, so the step is an addition and no branch.
+template <class Entry, class ClockOf>
+std::size_t last_not_beyond(const Entry* entries, std::size_t count, std::uint64_t wanted, ClockOf clock_of) {
+  const Entry* first = entries;
+  while (count > 1) {
+    const std::size_t half = count / 2;
+    first += static_cast<std::size_t>(clock_of(first[half]) <= wanted) * half;
+    count -= half;
   }
+  return static_cast<std::size_t>(first - entries);
+}
+
+}  // namespace
+
+BlockList::Position BlockList::find(std::uint64_t clock) const {
+  std::size_t chunk = chunks_.size() - 1;
+  if (clock < first_clocks_[chunk])
+    chunk = last_not_beyond(first_clocks_.data(), chunk, clock, [](std::uint64_t first) { return first; });
   const std::vector<Entry>& entries = chunks_[chunk];
   if (clock >= entries.back().clock) return {chunk, entries.size() - 1};
-  const auto after = std::upper_bound(entries.begin(), entries.end(), clock, by_clock);
-  return {chunk, static_cast<std::size_t>(after - entries.begin()) - 1};
+  return {chunk,
+          last_not_beyond(entries.data(), entries.size(), clock, [](const Entry& entry) { return entry.clock; })};
 }
 
 void BlockList::push_back(Item* item) {
-  if (chunks_.empty() || chunks_.back().size() >= kChunkMax) chunks_.emplace_back();
+  if (chunks_.empty() || chunks_.back().size() >= kChunkMax) {
+    chunks_.emplace_back();
+    first_clocks_.push_back(item->id.clock);
+  }
   chunks_.back().push_back({item->id.clock, item});
   end_clock_ = item->end_clock();
 }
@@ -34,7 +49,9 @@ BlockList::Position BlockList::insert_after(Position position, Item* item) {
   const auto half = static_cast<std::ptrdiff_t>(entries.size() / 2);
   std::vector<Entry> upper(entries.begin() + half, entries.end());
   entries.resize(static_cast<std::size_t>(half));
-  chunks_.insert(chunks_.begin() + static_cast<std::ptrdiff_t>(position.chunk) + 1, std::move(upper));
+  const auto after = static_cast<std::ptrdiff_t>(position.chunk) + 1;
+  first_clocks_.insert(first_clocks_.begin() + after, upper.front().clock);
+  chunks_.insert(chunks_.begin() + after, std::move(upper));
   if (inserted.entry >= static_cast<std::size_t>(half))
     inserted = {position.chunk + 1, inserted.entry - static_cast<std::size_t>(half)};
   return inserted;
@@ -51,6 +68,8 @@ void BlockList::erase(Position position, std::size_t count) {
     if (entries.empty()) {
       first_empty = std::min(first_empty, chunk);
       ++empty;
+    } else {
+      first_clocks_[chunk] = entries.front().clock;
     }
     count -= here;
     ++chunk;
@@ -59,6 +78,8 @@ void BlockList::erase(Position position, std::size_t count) {
   if (empty > 0) {  // they are neighbours: only whole chunks in the middle become empty
     const auto begin = chunks_.begin() + static_cast<std::ptrdiff_t>(first_empty);
     chunks_.erase(begin, begin + static_cast<std::ptrdiff_t>(empty));
+    const auto first = first_clocks_.begin() + static_cast<std::ptrdiff_t>(first_empty);
+    first_clocks_.erase(first, first + static_cast<std::ptrdiff_t>(empty));
   }
 }
 

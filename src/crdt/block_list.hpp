@@ -50,8 +50,9 @@ class BlockList {
     std::uint64_t clock;
     Item* item;
   };
-  static constexpr std::size_t kChunkMax = 256;  // 4 KB: what a split moves at most
+  static constexpr std::size_t kChunkMax = 128;  // 2 KB: what a split moves at most
   std::vector<std::vector<Entry>> chunks_;       // none is empty
+  std::vector<std::uint64_t> first_clocks_;      // of each chunk, so that finding one touches no other
   std::uint64_t end_clock_ = 0;
 };
 

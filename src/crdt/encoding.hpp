@@ -27,6 +27,10 @@ class Reader {
   }
   std::uint64_t var_uint() {
     if (at_ != end_ && *at_ < 128) return *at_++;
+    if (end_ - at_ >= 2 && at_[1] < 128) {
+      at_ += 2;
+      return static_cast<std::uint64_t>(at_[-2] & 127) | static_cast<std::uint64_t>(at_[-1]) << 7;
+    }
     return long_var_uint();
   }
   /// Sign and magnitude; `negative` also for minus zero.
@@ -52,6 +56,7 @@ class Reader {
   }
   bool failed() const { return failed_; }
   bool at_end() const { return at_ == end_; }
+  std::size_t left() const { return static_cast<std::size_t>(end_ - at_); }
   std::size_t position() const { return static_cast<std::size_t>(at_ - begin_); }
   std::string_view since(std::size_t position) const {
     return {reinterpret_cast<const char*>(begin_ + position), static_cast<std::size_t>(at_ - begin_) - position};
