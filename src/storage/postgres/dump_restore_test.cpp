@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "storage/postgres/migration_test_support.hpp"
+#include "tests/backends/merge_domain.hpp"
 
 namespace nizhal::storage {
 namespace {
@@ -83,6 +84,30 @@ TEST(DumpAndRestore, InTheCustomFormatEverythingIsThereAndTheEpochIsAnother) {
 
 TEST(DumpAndRestore, AsAScriptEverythingIsThereAndTheEpochIsAnother) {
   dump_and_restore({"pg_dump", "--no-comments", "--inserts"}, {"psql", "-q", "-v", "ON_ERROR_STOP=1"});
+}
+
+TEST(DumpAndRestore, WhatMergingNeedsIsAsItWas) {
+  const auto domain = *CompiledDomain::compile(nizhal::testing::merge_domain());
+  MigratedDatabase db;
+  db.migrated(domain);
+  const auto before = opened(db.url, domain);
+  {
+    const auto transaction = *before->write(Timestamp{1});
+    const Row row{"p1", "o1", "title", Blob{{0, 0}}};
+    ASSERT_TRUE(
+        transaction->insert_merged(*domain->domain().find_table("papers"), row, {"*=a", std::string("\0\xFF", 2)})
+            .value_or(false));
+    ASSERT_TRUE(transaction->commit().has_value());
+  }
+  const char* kept = "SELECT nizhal_version || nizhal_stamps || encode(nizhal_recent, 'hex') FROM papers";
+  const std::string was = db.other.value(kept);
+  testing::PostgresServer& cluster = testing::shared_server();
+  const std::string file = cluster.folder() + "/merging.dump", url = cluster.create_database();
+  cluster.run({"pg_dump", "-d", db.url, "-f", file, "-Fc"});
+  cluster.run({"pg_restore", "--exit-on-error", "--no-owner", "-d", url, file});
+  MigratedDatabase restored(url);
+  EXPECT_EQ(restored.differences(domain), Names{});
+  EXPECT_EQ(restored.other.value(kept), was);
 }
 
 TEST(DumpAndRestore, RowsRestoredOverAFreshSequenceAreFoundOut) {

@@ -2,11 +2,14 @@
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 
 #include "base/ids.hpp"
+#include "storage/sqlite/introspection.hpp"
 #include "storage/sqlite/sqlite_storage.hpp"
+#include "tests/backends/merge_domain.hpp"
 #include "tests/backends/office_domain.hpp"
 
 namespace nizhal::storage {
@@ -101,6 +104,32 @@ TEST_F(SqliteMigration, AResetTakesTheEngineOutAndLeavesTheRows) {
   EXPECT_EQ(differences(), Names{});
   sql("UPDATE nizhal_state SET domain = 'other'");
   EXPECT_FALSE(migrator->reset().has_value());
+}
+
+TEST_F(SqliteMigration, WhatMergingNeedsIsInThePlanUnknownToIntrospectionAndGoneAfterAReset) {
+  migrator = of(*CompiledDomain::compile(nizhal::testing::merge_domain()));
+  sql(migrator->plan());
+  EXPECT_EQ(differences(), Names{});
+  sql("INSERT INTO papers (id, owner_id) VALUES ('p1', 'o1')");
+  const auto schema = introspect_sqlite(path, {"papers"});
+  ASSERT_TRUE(schema.has_value()) << schema.error().message;
+  Names columns;
+  for (const IntrospectedColumn& column : schema->tables.front().columns) columns.push_back(column.name);
+  EXPECT_EQ(columns, (Names{"id", "owner_id", "title", "text"}));
+  EXPECT_EQ(schema->tables.front().columns[3].type, ColumnType::blob);
+
+  sql("DROP TRIGGER nizhal_restamp_papers; DROP TRIGGER nizhal_stamp_papers;"
+      "ALTER TABLE papers DROP COLUMN nizhal_recent");
+  const Names found = differences();
+  EXPECT_TRUE(std::any_of(found.begin(), found.end(), [](const std::string& text) {
+    return text.front() == '+' && text.find("\"nizhal_recent\"") != std::string::npos;
+  }));
+  ASSERT_TRUE(migrator->apply({}).has_value());
+  EXPECT_EQ(differences(), Names{});
+
+  ASSERT_TRUE(migrator->reset().has_value());
+  EXPECT_EQ(sql("SELECT name FROM sqlite_schema WHERE name LIKE 'nizhal%' OR sql LIKE '%nizhal%'"), Names{});
+  EXPECT_EQ(sql("SELECT id || hex(text) FROM papers"), Names{"p10000"});
 }
 
 }  // namespace
