@@ -20,11 +20,11 @@ TEST_F(PostgresMerging, ThePlanIsWhatADatabaseIsGiven) {
   db.other.run(migrator->plan());
   EXPECT_EQ(db.differences(domain), Names{});
   EXPECT_EQ(db.migrated(domain), Names{});
-  EXPECT_EQ(db.other.value("SELECT string_agg(c.relname || '.' || a.attname, ' ' ORDER BY 1) FROM pg_attribute AS a "
-                           "JOIN pg_class AS c ON c.oid = a.attrelid WHERE a.attname IN ('nizhal_stamps', "
-                           "'nizhal_recent') AND c.relkind = 'r'"),
-            "boards.nizhal_recent papers.nizhal_recent papers.nizhal_stamps settings.nizhal_stamps "
-            "tasks.nizhal_stamps");
+  EXPECT_EQ(db.other.query("SELECT c.relname || '.' || a.attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = "
+                           "a.attrelid WHERE a.attname IN ('nizhal_stamps', 'nizhal_recent') AND c.relkind = 'r' ORDER "
+                           "BY c.relname, a.attname"),
+            (Names{"boards.nizhal_recent", "papers.nizhal_recent", "papers.nizhal_stamps", "settings.nizhal_stamps",
+                   "tasks.nizhal_stamps"}));
   EXPECT_EQ(
       db.other.value("SELECT p.proname FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid WHERE t.tgname = "
                      "'nizhal_stamp' AND t.tgrelid = 'remarks'::regclass"),
