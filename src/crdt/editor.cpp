@@ -133,14 +133,14 @@ crdt::Text CrdtTextEditor::text() const { return state_->document.text(state_->c
 crdt::Map CrdtMapEditor::map() const { return state_->document.map(state_->column); }
 
 Result<CrdtTextEditor> open_crdt(std::string_view column, const CrdtText& value, std::uint64_t client_id) {
-  CrdtTextEditor editor(std::make_unique<CrdtEditor::State>(column, client_id));
+  CrdtTextEditor editor(std::make_unique<CrdtTextEditor::State>(column, client_id));
   (void)editor.text();  // opened as what it is before anything is in it
   if (auto applied = editor.apply(value); !applied) return tl::unexpected(applied.error());
   return editor;
 }
 
 Result<CrdtMapEditor> open_crdt(std::string_view column, const CrdtMap& value, std::uint64_t client_id) {
-  CrdtMapEditor editor(std::make_unique<CrdtEditor::State>(column, client_id));
+  CrdtMapEditor editor(std::make_unique<CrdtMapEditor::State>(column, client_id));
   (void)editor.map();
   if (auto applied = editor.apply(value); !applied) return tl::unexpected(applied.error());
   return editor;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -47,8 +48,19 @@ class OrderedMap {
 
  private:
   static constexpr std::size_t kLinearMax = 12;  // comparisons in one cache line or two beat a hash
+  // Client ids come from strangers, who could choose them so that all fall into one bucket if they knew which: where
+  // the program was loaded is mixed in. No order depends on it.
+  struct Hash {
+    std::size_t operator()(const Key& key) const {
+      static const char kHere = 0;
+      std::uint64_t mixed = std::hash<Key>{}(key) ^ reinterpret_cast<std::uintptr_t>(&kHere);
+      mixed = (mixed ^ mixed >> 33) * 0xFF51AFD7ED558CCDULL;  // the finalizer of MurmurHash3
+      mixed = (mixed ^ mixed >> 33) * 0xC4CEB9FE1A85EC53ULL;
+      return static_cast<std::size_t>(mixed ^ mixed >> 33);
+    }
+  };
   std::vector<Entry> entries_;
-  std::unordered_map<Key, std::size_t> index_;
+  std::unordered_map<Key, std::size_t, Hash> index_;
 };
 
 }  // namespace nizhal::crdt
