@@ -72,13 +72,10 @@ class Runner {
       db_ = fmt::format("sqlite:{}/server.db", directory_.path());
       say("storage", "SQLite");
     } else {
-      auto database = Database::create(options_.db, outside_.random);
+      auto database = create_recorded(options_.db, outside_.random, figure_.settings);
       if (!database) return tl::unexpected(database.error());
       database_ = std::move(*database);
       db_ = database_->url();
-      auto settings = database_->settings();
-      if (!settings) return tl::unexpected(settings.error());
-      figure_.settings.insert(figure_.settings.end(), settings->begin(), settings->end());
     }
     auto server = outside_.start_server({.db = db_, .secret = secret_, .workers = options_.workers});
     if (!server) return tl::unexpected(server.error());

@@ -89,6 +89,16 @@ class Database::Connection {
   PGconn* connection_;
 };
 
+Result<std::unique_ptr<Database>> create_recorded(const std::string& url, Random& random,
+                                                  std::vector<std::pair<std::string, std::string>>& settings) {
+  auto database = Database::create(url, random);
+  if (!database) return database;
+  auto told = (*database)->settings();
+  if (!told) return tl::unexpected(told.error());
+  settings.insert(settings.end(), told->begin(), told->end());
+  return database;
+}
+
 Result<DatabaseUrl> url_of_database(const std::string& url, const std::string& name) {
   char* error = nullptr;
   const std::unique_ptr<PQconninfoOption, OptionsFree> options(PQconninfoParse(url.c_str(), &error));

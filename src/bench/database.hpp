@@ -56,6 +56,10 @@ class Database {
   std::unique_ptr<Connection> maintenance_, connection_;
 };
 
+/// Database::create, with its settings added to `settings`.
+Result<std::unique_ptr<Database>> create_recorded(const std::string& url, Random& random,
+                                                  std::vector<std::pair<std::string, std::string>>& settings);
+
 /// The URL of another database on the server of `url`, and the same as environment. usage: it is no PostgreSQL URL.
 struct DatabaseUrl {
   std::string url;

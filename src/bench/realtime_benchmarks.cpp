@@ -169,12 +169,9 @@ class RealtimeRunner {
   }
 
   Result<void> measure_on_postgres() {
-    auto database = Database::create(options_.db, outside_.random);
+    auto database = create_recorded(options_.db, outside_.random, figure_.settings);
     if (!database) return tl::unexpected(database.error());
     database_ = std::move(*database);
-    auto settings = database_->settings();
-    if (!settings) return tl::unexpected(settings.error());
-    figure_.settings.insert(figure_.settings.end(), settings->begin(), settings->end());
     std::string url = database_->url();
     if (benchmark_ == Benchmark::fanout) {
       auto counter = QueryCounter::start(database_->host(), database_->port());
@@ -278,8 +275,13 @@ class RealtimeRunner {
 
   // fanout
 
+  /// When the subscribers had the row, after the push was sent.
+  struct FanoutTimes {
+    std::vector<double> devices, last;  // each device's, and the last one's of each commit
+  };
+
   /// All pull at once; what is busy asks again.
-  Result<void> pull_all_at_once(std::vector<Subscriber>& subscribers) {
+  Result<void> pull_all_at_once(std::vector<Subscriber>& subscribers, Clock::time_point start, FanoutTimes* times) {
     std::vector<Subscriber*> asking;
     for (Subscriber& subscriber : subscribers) asking.push_back(&subscriber);
     for (std::size_t repeats = 0; !asking.empty(); ++repeats) {
@@ -298,6 +300,7 @@ class RealtimeRunner {
         const auto brought = take_page(*subscriber, *answer);
         if (!brought) return tl::unexpected(brought.error());
         if (!*brought) return failure(ErrorCode::internal, "a poke came before its row was visible");
+        if (times) times->devices.push_back(microseconds_since(start));
       }
       asking = std::move(again);
     }
@@ -318,7 +321,8 @@ class RealtimeRunner {
   }
 
   /// Queries of one commit and all that follows from it.
-  Result<double> queries_per_commit(std::vector<Subscriber>& subscribers, std::chrono::seconds duration) {
+  Result<double> queries_per_commit(std::vector<Subscriber>& subscribers, std::chrono::seconds duration,
+                                    FanoutTimes* times = nullptr) {
     auto pusher = HttpPeer::connect(server_->port());
     if (!pusher) return tl::unexpected(pusher.error());
     const std::string token = token_of("publisher", kOwner);
@@ -329,12 +333,14 @@ class RealtimeRunner {
     std::size_t commits = 0;
     do {
       if (auto on = go_on(outside_); !on) return tl::unexpected(on.error());
+      const auto sent = Clock::now();
       const auto answer = pusher->exchange(push_request(token));
       if (!answer) return tl::unexpected(answer.error());
       if (auto fine = check_push(*answer); !fine) return tl::unexpected(fine.error());
       for (Subscriber& subscriber : subscribers)
         if (auto poked = wait_for(subscriber.stream, "repull:"); !poked) return tl::unexpected(poked.error());
-      if (auto pulled = pull_all_at_once(subscribers); !pulled) return tl::unexpected(pulled.error());
+      if (auto pulled = pull_all_at_once(subscribers, sent, times); !pulled) return tl::unexpected(pulled.error());
+      if (times) times->last.push_back(microseconds_since(sent));
       ++commits;
     } while (Clock::now() - start < duration);
     const double queries = static_cast<double>(counter_->queries() - before) - *idle * microseconds_since(start) / 1e6;
@@ -354,6 +360,7 @@ class RealtimeRunner {
     if (!one) return tl::unexpected(one.error());
     // Each side with its own subscribers: the streams of the other one are closed meanwhile.
     std::vector<Subscriber> many;
+    FanoutTimes times;
     const Side limit = [&](std::chrono::seconds duration) -> Result<double> {
       many.clear();
       one = subscribe(1);
@@ -365,12 +372,17 @@ class RealtimeRunner {
       auto all = subscribe(count);
       if (!all) return tl::unexpected(all.error());
       many = std::move(*all);
-      return queries_per_commit(many, duration);
+      return queries_per_commit(many, duration, &times);
     };
     auto measured = measure_rounds(figure_, options_, outside_, engine, limit);
     if (!measured) return measured;
     say("queries of the push itself", fmt::format("{:.1f}", *own));
     say("queries of the fan-out", fmt::format("{:.1f}", std::max(0.0, figure_.value() - *own)));
+    const auto both = [](const std::vector<double>& values) {
+      return fmt::format("p50 {:.1f} ms p99 {:.1f} ms", percentile(values, 0.5) / 1e3, percentile(values, 0.99) / 1e3);
+    };
+    say("push sent to row at a device", both(times.devices));
+    say("push sent to row at the last device", both(times.last));
     say("answers 503", fmt::to_string(busy_));
     return {};
   }
@@ -417,13 +429,10 @@ class RealtimeRunner {
       if (directory_.path().empty()) return failure(ErrorCode::io_error, "no temporary directory");
       say("storage", "SQLite");
     } else {
-      auto database = Database::create(options_.db, outside_.random);
+      auto database = create_recorded(options_.db, outside_.random, figure_.settings);
       if (!database) return tl::unexpected(database.error());
       database_ = std::move(*database);
       db = database_->url();
-      auto settings = database_->settings();
-      if (!settings) return tl::unexpected(settings.error());
-      figure_.settings.insert(figure_.settings.end(), settings->begin(), settings->end());
     }
     say("server workers", options_.workers == 0 ? "default" : fmt::to_string(options_.workers));
     say("connections", fmt::to_string(count));
