@@ -39,10 +39,7 @@ struct Instance {
     EXPECT_EQ(answer.statuses(), "applied") << answer.text;
   }
   std::shared_ptr<RecordingPeer> open(std::string_view user) {
-    protocol::HttpRequest request;
-    request.path = "/sync/stream";
-    request.headers["authorization"] = "Bearer " + world.token(user);
-    auto ticket = server.authorize_stream(request);
+    auto ticket = server.authorize_stream(world.stream_request(user));
     EXPECT_TRUE(ticket) << (ticket ? "" : ticket.error().body);
     auto peer = std::make_shared<RecordingPeer>();
     if (ticket) server.open_stream(*ticket, peer);

@@ -29,24 +29,15 @@ struct Stream {
 class Poke : public ::testing::Test {
  protected:
   void SetUp() override {
-    world.run("u1", "createTeam", "x", "a");
-    world.run("u1", "createTeam", "x", "b");
-    world.run("u1", "addMember", "m2", "a", "u2");
+    world.make_teams();
     settle();
   }
   void settle() {
     world.executor.run();
     world.server->tick();
   }
-  protocol::HttpRequest stream_request(std::string_view user, const std::vector<std::string>& buckets = {}) {
-    protocol::HttpRequest request;
-    request.path = "/sync/stream";
-    request.headers["authorization"] = "Bearer " + world.token(user);
-    for (const auto& key : buckets) request.query.emplace("bucket", key);
-    return request;
-  }
   Stream open(std::string_view user, const std::vector<std::string>& buckets = {}) {
-    auto ticket = world.server->authorize_stream(stream_request(user, buckets));
+    auto ticket = world.server->authorize_stream(world.stream_request(user, buckets));
     EXPECT_TRUE(ticket) << (ticket ? "" : ticket.error().body);
     if (!ticket) return {};
     auto peer = std::make_shared<RecordingPeer>();
@@ -152,7 +143,7 @@ TEST_F(Poke, ARevocationByAnotherProgramHoldsBeforeItIsLookedFor) {
 }
 
 TEST_F(Poke, AStreamOpenedAcrossARevocationHearsNothing) {
-  auto ticket = world.server->authorize_stream(stream_request("u2"));
+  auto ticket = world.server->authorize_stream(world.stream_request("u2"));
   ASSERT_TRUE(ticket);
   world.run("u1", "removeMember", "m2");
   settle();
@@ -282,7 +273,7 @@ TEST_F(Poke, AClosedStreamHearsNothing) {
 
 TEST_F(Poke, BucketsThatTheActorLacksAreNotSubscribed) {
   for (const std::string bucket : {"team:b", "o1", "team:unheard", "", "nonsense"}) {
-    const auto refused = world.server->authorize_stream(stream_request("u2", {"team:a", bucket}));
+    const auto refused = world.server->authorize_stream(world.stream_request("u2", {"team:a", bucket}));
     ASSERT_FALSE(refused) << bucket;
     const Answer answer = World::answer_of(refused.error());
     EXPECT_EQ(answer.status, 403);
@@ -308,9 +299,7 @@ TEST(PokeLimits, MoreStreamsThanAllowedAreBusy) {
   Limits limits;
   limits.streams_max = 1;
   World world(limits);
-  protocol::HttpRequest request;
-  request.path = "/sync/stream";
-  request.headers["authorization"] = "Bearer " + world.token("u1");
+  const auto request = world.stream_request("u1");
   auto ticket = world.server->authorize_stream(request);
   ASSERT_TRUE(ticket);
   const StreamId id = world.server->open_stream(*ticket, std::make_shared<RecordingPeer>());
@@ -344,9 +333,7 @@ TEST_F(Poke, EqualIdsOfDifferentKindsShareNoPokes) {
 
 TEST(Trap, AMalformedFrameEndsAtMostItsOwnStream) {
   World world;
-  protocol::HttpRequest request;
-  request.path = "/sync/stream";
-  request.headers["authorization"] = "Bearer " + world.token("u1");
+  const auto request = world.stream_request("u1");
   const auto open = [&] {
     auto peer = std::make_shared<RecordingPeer>();
     return Stream{peer, world.server->open_stream(*world.server->authorize_stream(request), peer)};

@@ -51,11 +51,7 @@ std::string told(PresencePeer& peer) {
 }
 
 Stream open_on(World& world, ServerSync& server, std::string_view user, const std::vector<std::string>& buckets = {}) {
-  protocol::HttpRequest request;
-  request.path = "/sync/stream";
-  request.headers["authorization"] = "Bearer " + world.token(user);
-  for (const auto& key : buckets) request.query.emplace("bucket", key);
-  auto ticket = server.authorize_stream(request);
+  auto ticket = server.authorize_stream(world.stream_request(user, buckets));
   EXPECT_TRUE(ticket) << (ticket ? "" : ticket.error().body);
   if (!ticket) return {};
   auto peer = std::make_shared<PresencePeer>();
@@ -67,9 +63,7 @@ class Present : public ::testing::Test {
  protected:
   explicit Present(Limits limits = {}) : world(std::move(limits)) {}
   void SetUp() override {
-    world.run("u1", "createTeam", "x", "a");
-    world.run("u1", "createTeam", "x", "b");
-    world.run("u1", "addMember", "m2", "a", "u2");
+    world.make_teams();
     settle();
   }
   /// Long enough for the next frames to go out at once.
@@ -190,9 +184,7 @@ TEST_F(Present, AStreamOpenedAcrossARevocationIsToldNothingOfTheBucket) {
   Stream one = open("u1");
   track(one, "team:a");
   settle();
-  protocol::HttpRequest request;
-  request.path = "/sync/stream";
-  request.headers["authorization"] = "Bearer " + world.token("u2");
+  const auto request = world.stream_request("u2");
   auto ticket = world.server->authorize_stream(request);
   ASSERT_TRUE(ticket);
   world.run("u1", "removeMember", "m2");

@@ -183,6 +183,21 @@ class World {
   }
   static Actor actor(std::string_view user) { return Actor{std::string(user), "o" + std::string(user.substr(1)), ""}; }
 
+  /// Of the named buckets, or of all that the user has.
+  protocol::HttpRequest stream_request(std::string_view user, const std::vector<std::string>& buckets = {}) const {
+    protocol::HttpRequest request;
+    request.path = "/sync/stream";
+    request.headers["authorization"] = "Bearer " + token(user);
+    for (const auto& key : buckets) request.query.emplace("bucket", key);
+    return request;
+  }
+  /// "u1" has the teams a and b, "u2" is in a.
+  void make_teams() {
+    run("u1", "createTeam", "x", "a");
+    run("u1", "createTeam", "x", "b");
+    run("u1", "addMember", "m2", "a", "u2");
+  }
+
   Answer pull(std::string_view user, std::string body = "{}") {
     return request("POST", "/sync/pull", token(user), std::move(body));
   }

@@ -267,9 +267,7 @@ class PullingPeer : public StreamPeer {
 };
 
 StreamId open_stream(World& world, std::string_view user, std::shared_ptr<StreamPeer> peer) {
-  protocol::HttpRequest request;
-  request.path = "/sync/stream";
-  request.headers["authorization"] = "Bearer " + world.token(user);
+  const auto request = world.stream_request(user);
   auto ticket = world.server->authorize_stream(request);
   EXPECT_TRUE(ticket) << (ticket ? "" : ticket.error().body);
   return ticket ? world.server->open_stream(*ticket, std::move(peer)) : StreamId{};
