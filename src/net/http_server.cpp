@@ -107,6 +107,15 @@ void HttpServer::stop() {
   asio::post(loop_->io, [loop = loop_.get()] { loop->begin_stop(); });
 }
 
+void HttpServer::after(std::chrono::microseconds delay, std::function<void()> work) {
+  asio::post(loop_->io, [loop = loop_.get(), delay, work = std::move(work)]() mutable {
+    const auto timer = std::make_shared<asio::steady_timer>(loop->io, delay);
+    timer->async_wait([timer, work = std::move(work)](error_code failed) {
+      if (!failed) work();
+    });
+  });
+}
+
 void HttpServer::Loop::accept() {
   if (stopping) return;
   acceptor.async_accept([this](error_code error, tcp::socket socket) {

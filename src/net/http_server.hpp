@@ -79,6 +79,8 @@ class HttpServer {
   void run();
   /// Any thread, any number of times, also before run().
   void stop();
+  /// As Timers::after, on the I/O thread: behind what the sockets already have for it.
+  void after(std::chrono::microseconds delay, std::function<void()> work);
 
   struct Loop;
 

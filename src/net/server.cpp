@@ -1,6 +1,7 @@
 // nizhal::Server: the parts of a server, built top to bottom and run until told to stop.
 #include <nizhal/server.hpp>
 
+#include <atomic>
 #include <csignal>
 #include <exception>
 #include <mutex>
@@ -12,6 +13,7 @@
 
 #include "base/environment.hpp"
 #include "base/log.hpp"
+#include "base/timers.hpp"
 #include "domain/compiled_domain.hpp"
 #include "net/http_server.hpp"
 #include "net/http_service.hpp"
@@ -81,6 +83,18 @@ class CoreService : public net::HttpService {
   };
 
   server::ServerSync& sync_;
+};
+
+/// The socket server's, for the core, which is built before it; until then nothing is due.
+class SocketTimers : public Timers {
+ public:
+  void attach(net::HttpServer& server) { server_ = &server; }
+  void after(std::chrono::microseconds delay, std::function<void()> work) override {
+    if (net::HttpServer* server = server_) server->after(delay, std::move(work));
+  }
+
+ private:
+  std::atomic<net::HttpServer*> server_{nullptr};
 };
 
 /// Of the database, past any pooler in transaction mode, in which a session is nobody's own; empty when there is none.
@@ -242,6 +256,7 @@ class Server::Implementation {
     // Declared so that what runs on the workers outlives them, and the core outlives nothing that it uses.
     net::WorkerPool workers(workers_of(options_), options_.queue_max, log_);
     net::WorkerPool maintenance(1, 1, log_);
+    SocketTimers timers;
     server::ServerSync sync(*domain,
                             {.clock = system_clock(),
                              .random = system_random(),
@@ -249,7 +264,8 @@ class Server::Implementation {
                              .storage = **storage,
                              .authenticator = authenticator,
                              .log = log_,
-                             .realtime = realtime.get()},
+                             .realtime = realtime.get(),
+                             .timers = &timers},
                             limits);
     CoreService service(sync);
 
@@ -278,6 +294,7 @@ class Server::Implementation {
     auto opened = net::HttpServer::open(std::move(http), service, workers, log_);
     if (!opened) return give_up(kUnusable, opened.error().message);
     net::HttpServer& server = **opened;
+    timers.attach(server);
     // A peer that is gone shows in the write's result.
     if (listen.handle_signals) std::signal(SIGPIPE, SIG_IGN);
     {

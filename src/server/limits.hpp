@@ -25,6 +25,10 @@ struct Limits {
   std::chrono::milliseconds push_time_max{9'000};     // of the database: every push is answered in 10 s
   std::chrono::milliseconds clock_drift_max{60'000};  // S20
   std::chrono::milliseconds look_interval{250};       // how often commits of other programs are looked for
+  std::size_t gather_streams_min = 32;                // poked at once, before their pulls wait for each other; 0: never
+  std::chrono::milliseconds gather_quiet{25};         // without a further one of them: those that came wait no longer
+  std::chrono::milliseconds gather_max{250};          // that a pull waits for others: still at once to a person
+  std::chrono::milliseconds gather_within{2'000};     // of the poke; whoever pulls later was away
   std::chrono::hours retention{30 * 24};
   std::chrono::milliseconds gc_first_after{30'000};  // the first pruning: not while everybody reconnects
   std::chrono::milliseconds gc_interval{3'600'000};  // so each takes an hour's worth; one with nothing to do is cheap

@@ -393,12 +393,19 @@ void Poker::add_pokes(const Told& told, Pokes& pokes) {
 }
 
 void Poker::send(const Pokes& pokes) {
+  const bool are_many = before_poking_ && limits_.gather_streams_min > 0 && pokes.size() >= limits_.gather_streams_min;
+  PokedStreams poked;
   std::vector<std::pair<std::shared_ptr<StreamPeer>, const std::set<std::string>*>> targets;
   {
     const std::lock_guard lock(mutex_);
-    for (const auto& [id, keys] : pokes)
-      if (const auto it = streams_.find(id); it != streams_.end()) targets.emplace_back(it->second.peer, &keys);
+    for (const auto& [id, keys] : pokes) {
+      const auto it = streams_.find(id);
+      if (it == streams_.end()) continue;
+      targets.emplace_back(it->second.peer, &keys);
+      if (are_many) ++poked[it->second.subscription.actor.user_id];
+    }
   }
+  if (are_many) before_poking_(poked);
   for (const auto& [peer, keys] : targets) {
     for (const std::string& key : *keys) peer->send("repull:" + key);
     poked_ += keys->size();

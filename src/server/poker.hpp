@@ -14,6 +14,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -32,6 +33,7 @@
 #include "base/log.hpp"
 #include "domain/compiled_domain.hpp"
 #include "realtime/realtime.hpp"
+#include "server/expected_pulls.hpp"
 #include "server/limits.hpp"
 #include "server/recent_news.hpp"
 #include "server/stream.hpp"
@@ -67,6 +69,11 @@ class Poker {
 
   /// Told of streams from now on; before the first is opened.
   void follow(std::shared_ptr<StreamFollower> follower) { follower_ = std::move(follower); }
+
+  /// Called with the streams before they are poked, when they are at least `limits.gather_streams_min`. Must not block;
+  /// set before the first is opened.
+  using BeforePoking = std::function<void(const PokedStreams&)>;
+  void before_poking(BeforePoking call) { before_poking_ = std::move(call); }
 
   StreamId open(Subscription subscription, std::shared_ptr<StreamPeer> peer);
   void frame(StreamId stream, std::string_view text);
@@ -137,6 +144,7 @@ class Poker {
   const PokerOutside outside_;
   const Limits limits_;
   std::shared_ptr<StreamFollower> follower_;
+  BeforePoking before_poking_;
 
   std::mutex news_mutex_;  // the last one to be taken
   Notices own_, others_;

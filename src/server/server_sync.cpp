@@ -159,13 +159,17 @@ struct ServerSync::State : WaitingPullAnswers {
                                             wake_presence(outside.executor, poker))),
         bus_listener(std::make_shared<BusListener>(poker, presence, outside.executor, outside.log)),
         pull_handler(domain, outside.storage, outside.clock, limits, tail),
-        waiting_pulls(std::make_shared<WaitingPulls>(outside.storage, tail, outside.executor,
-                                                     limits.idle_pulls_waiting_max, *this)),
+        waiting_pulls(std::make_shared<WaitingPulls>(
+            WaitingPullsOutside{outside.storage, outside.clock, outside.executor, outside.timers}, tail, limits,
+            *this)),
         push_handler(domain, outside.storage, outside.clock, limits, outside.log, counters,
                      [this](const CommitEffects& effects) { committed(effects); }),
         admin(outside.storage, limits, outside.log, counters) {
     if (const auto mark = outside.storage.change_mark()) learn(*mark);
     poker->follow(presence);
+    poker->before_poking([told = std::weak_ptr<WaitingPulls>(waiting_pulls)](const PokedStreams& poked) {
+      if (const auto pulls = told.lock()) pulls->expect(poked);
+    });
     if (outside.realtime) outside.realtime->start(bus_listener);
   }
   ~State() {
@@ -421,6 +425,7 @@ void ServerSync::stream_frame(StreamId stream, std::string_view text) {
 void ServerSync::close_stream(StreamId stream) { state_->poker->close(stream); }
 
 void ServerSync::tick() {
+  state_->waiting_pulls->check();
   if (const auto mark = state_->poker->look()) state_->learn(*mark);
   state_->presence->tick();
   state_->presence->tell_others();
@@ -443,6 +448,7 @@ Result<storage::GcReport> ServerSync::gc() {
 
 void ServerSync::begin_shutdown() {
   state_->shutting_down = true;
+  state_->waiting_pulls->stop_gathering();
   state_->presence->begin_shutdown();
 }
 

@@ -14,6 +14,7 @@
 
 #include "base/environment.hpp"
 #include "base/log.hpp"
+#include "base/timers.hpp"
 #include "domain/compiled_domain.hpp"
 #include "protocol/transport.hpp"
 #include "realtime/realtime.hpp"
@@ -32,6 +33,7 @@ struct ServerOutside {
   const Authenticator& authenticator;
   Log log;
   realtime::Realtime* realtime = nullptr;  // to the other instances; none: there are no others
+  Timers* timers = nullptr;                // none: pulls do not wait for others to come
 };
 
 class ServerSync {

@@ -17,6 +17,7 @@
 
 #include "base/environment.hpp"
 #include "base/json.hpp"
+#include "base/timers.hpp"
 #include "domain/compiled_domain.hpp"
 #include "domain/hlc.hpp"
 #include "domain/value_json.hpp"
@@ -141,7 +142,7 @@ class World {
   void restart_server() {
     server.reset();
     server = std::make_unique<ServerSync>(
-        domain, ServerOutside{clock, random, executor, *storage, authenticator, Log()}, limits_);
+        domain, ServerOutside{clock, random, executor, *storage, authenticator, Log(), nullptr, &timers}, limits_);
   }
 
   Answer request(std::string method, std::string path, const std::string& token, std::string body = {},
@@ -292,6 +293,7 @@ class World {
   std::unique_ptr<Backend> backend;
   SeededRandom random;
   ManualClock clock;
+  ManualTimers timers{clock};
   QueueExecutor executor;
   JwtAuthenticator authenticator;
   std::vector<std::string> log_lines;
@@ -309,8 +311,8 @@ class World {
         backend->open(domain, {.lock_timeout = std::chrono::milliseconds(200), .random = &random, .log = log}));
     const auto provisioned = storage->provision();
     EXPECT_TRUE(provisioned) << (provisioned ? "" : provisioned.error().message);
-    server = std::make_unique<ServerSync>(domain, ServerOutside{clock, random, executor, *storage, authenticator, log},
-                                          limits_);
+    server = std::make_unique<ServerSync>(
+        domain, ServerOutside{clock, random, executor, *storage, authenticator, log, nullptr, &timers}, limits_);
   }
 
   Limits limits_;

@@ -33,21 +33,93 @@ void hand_back(const WaitingPull& pull, std::optional<protocol::HttpResponse> re
 }  // namespace
 
 bool WaitingPulls::try_add(WaitingPull pull) {
+  const Time now = outside_.clock.monotonic();
+  bool is_taken = true, must_run = false, must_arm = false;
   {
     const std::lock_guard lock(mutex_);
-    if (waiting_.size() >= waiting_max_) return false;
-    waiting_.push_back(std::move(pull));
-    if (is_running_) return true;
-    is_running_ = true;
+    if (waiting_.size() >= limits_.idle_pulls_waiting_max) {
+      is_taken = false;
+      must_run = !waiting_.empty() && begin_run();
+    } else {
+      const bool is_expected = expected_.take(pull.actor.user_id, now);
+      if (waiting_.empty()) first_came_ = now;
+      last_came_ = now;
+      waiting_.push_back(std::move(pull));
+      if (!is_expected || is_due_ || expected_.are_all_here() || is_time_over(now))
+        must_run = begin_run();
+      else
+        must_arm = !std::exchange(is_armed_, true);
+    }
   }
-  executor_.post([weak = weak_from_this()] {
+  if (must_run) post_run();
+  if (must_arm) arm(limits_.gather_quiet);
+  return is_taken;
+}
+
+void WaitingPulls::expect(const PokedStreams& poked) {
+  // Without the tail each of them reads the tables anyway.
+  if (!outside_.timers || !tail_->is_on()) return;
+  const Time now = outside_.clock.monotonic();
+  const std::lock_guard lock(mutex_);
+  if (!is_gathering_off_) expected_.expect(poked, now + limits_.gather_within);
+}
+
+void WaitingPulls::check() {
+  const Time now = outside_.clock.monotonic();
+  std::optional<Time> rest;
+  {
+    const std::lock_guard lock(mutex_);
+    is_armed_ = false;
+    if (waiting_.empty() || is_due_) return;
+    const Time due = std::min(last_came_ + limits_.gather_quiet, first_came_ + limits_.gather_max);
+    if (now < due) {
+      rest = due - now;
+      is_armed_ = true;
+    } else {
+      // The few who are left are not worth waiting for; of many, a part may be on a longer way.
+      const bool is_quiet = now >= last_came_ + limits_.gather_quiet;
+      if (is_quiet && expected_.to_come() < limits_.gather_streams_min) expected_.forget();
+      if (!begin_run()) return;
+    }
+  }
+  if (rest)
+    arm(*rest);
+  else
+    post_run();
+}
+
+void WaitingPulls::stop_gathering() {
+  {
+    const std::lock_guard lock(mutex_);
+    is_gathering_off_ = true;
+    expected_.forget();
+    if (waiting_.empty() || !begin_run()) return;
+  }
+  post_run();
+}
+
+bool WaitingPulls::is_time_over(Time now) const { return now >= first_came_ + limits_.gather_max; }
+
+/// Under the lock. True: post_run() is to be called.
+bool WaitingPulls::begin_run() {
+  is_due_ = true;
+  return !std::exchange(is_running_, true);
+}
+
+void WaitingPulls::post_run() {
+  outside_.executor.post([weak = weak_from_this()] {
     if (const auto alive = weak.lock()) alive->run();
   });
-  return true;
+}
+
+void WaitingPulls::arm(Time delay) {
+  outside_.timers->after(delay, [weak = weak_from_this()] {
+    if (const auto alive = weak.lock()) alive->check();
+  });
 }
 
 void WaitingPulls::answer_all(std::vector<WaitingPull> pulls) {
-  const auto now = storage_.position();
+  const auto now = outside_.storage.position();
   if (!now) {
     tail_->begin_anew();
     for (const WaitingPull& pull : pulls) hand_back(pull, std::nullopt);
@@ -72,7 +144,7 @@ void WaitingPulls::answer_all(std::vector<WaitingPull> pulls) {
     const auto begin = others.begin() + static_cast<std::ptrdiff_t>(from);
     const auto end = others.begin() + static_cast<std::ptrdiff_t>(std::min(from + kTogether, others.size()));
     part->assign(std::move_iterator(begin), std::move_iterator(end));
-    executor_.post([weak = weak_from_this(), at = *now, part, is_in_tail] {
+    outside_.executor.post([weak = weak_from_this(), at = *now, part, is_in_tail] {
       if (const auto alive = weak.lock()) alive->answer_from_tail(at, *part, is_in_tail);
     });
   }
@@ -91,11 +163,13 @@ void WaitingPulls::run() {
     std::vector<WaitingPull> pulls;
     {
       const std::lock_guard lock(mutex_);
-      if (waiting_.empty()) {
+      if (!is_due_) {
         is_running_ = false;
         return;
       }
       pulls.swap(waiting_);
+      is_due_ = false;
+      expected_.released();
     }
     // Those that come from now on wait for the next look.
     answer_all(std::move(pulls));

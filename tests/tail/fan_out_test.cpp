@@ -4,7 +4,9 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -100,7 +102,7 @@ class FanOut : public ::testing::TestWithParam<BackendKind> {
     storage = database->open(domain);
     ASSERT_TRUE(storage->provision());
     server = std::make_unique<ServerSync>(
-        domain, ServerOutside{clock, random, executor, *storage, authenticator, Log()}, Limits{});
+        domain, ServerOutside{clock, random, executor, *storage, authenticator, Log(), nullptr, &timers}, Limits{});
   }
   void TearDown() override { server.reset(); }
 
@@ -145,6 +147,7 @@ class FanOut : public ::testing::TestWithParam<BackendKind> {
 
   std::shared_ptr<const CompiledDomain> domain = compiled(test_domain());
   ManualClock clock{kStart};
+  ManualTimers timers{clock};
   SeededRandom random{7};
   QueueExecutor executor;
   JwtAuthenticator authenticator{kSecret};
@@ -155,47 +158,102 @@ class FanOut : public ::testing::TestWithParam<BackendKind> {
 };
 INSTANTIATE_TEST_SUITE_P(On, FanOut, nizhal::testing::every_backend(), nizhal::testing::kind_name);
 
-TEST_P(FanOut, AThousandSubscribersPullAfterOneCommitWithThreeQueries) {
-  constexpr std::size_t kSubscribers = 1'000;
-  push("writer", {.name = "createTeam", .cmid = "m0", .id = "x", .place = "a"});
-  std::string members = "INSERT INTO members (id, user_id, team_id) VALUES ";
-  for (std::size_t i = 0; i < kSubscribers; ++i)
-    members += fmt::format("{}('m{}', 'v{}', 'a')", i == 0 ? "" : ", ", i, i);
-  ASSERT_TRUE(storage->run_script(members));
-  std::vector<std::string> cursors;
-  std::size_t pokes = 0;
-  for (std::size_t i = 0; i < kSubscribers; ++i) {
-    const std::string user = fmt::format("v{}", i);
-    cursors.push_back(cursor_in(server->handle(pull_of(user, "d-" + user, "")).body));
-    protocol::HttpRequest stream;
-    stream.path = "/sync/stream";
-    stream.headers["authorization"] = "Bearer " + token(user);
-    auto ticket = server->authorize_stream(stream);
-    ASSERT_TRUE(ticket);
-    server->open_stream(*ticket, std::make_shared<CountingPeer>(pokes));
-  }
-  server->tick();
-  executor.run();
+constexpr std::size_t kSubscribers = 1'000;
 
-  for (int commit = 0; commit < 3; ++commit) {
-    push("writer",
-         {.name = "addDoc", .cmid = fmt::format("m{}", commit + 1), .id = fmt::format("doc-{}", commit), .place = "a"});
-    const std::size_t before = calls(*storage);
+/// All of one bucket, each with a stream of its own.
+class ThousandSubscribers : public FanOut {
+ protected:
+  void SetUp() override {
+    FanOut::SetUp();
+    push("writer", {.name = "createTeam", .cmid = "m0", .id = "x", .place = "a"});
+    std::string members = "INSERT INTO members (id, user_id, team_id) VALUES ";
+    for (std::size_t i = 0; i < kSubscribers; ++i)
+      members += fmt::format("{}('m{}', 'v{}', 'a')", i == 0 ? "" : ", ", i, i);
+    ASSERT_TRUE(storage->run_script(members));
+    for (std::size_t i = 0; i < kSubscribers; ++i) {
+      const std::string user = fmt::format("v{}", i);
+      cursors.push_back(cursor_in(server->handle(pull_of(user, "d-" + user, "")).body));
+      protocol::HttpRequest stream;
+      stream.path = "/sync/stream";
+      stream.headers["authorization"] = "Bearer " + token(user);
+      auto ticket = server->authorize_stream(stream);
+      ASSERT_TRUE(ticket);
+      server->open_stream(*ticket, std::make_shared<CountingPeer>(pokes));
+    }
+    server->tick();
+    executor.run();
+  }
+  void commit(int number) {
+    last = fmt::format("doc-{}", number);
+    push("writer", {.name = "addDoc", .cmid = fmt::format("m{}", number + 1), .id = last, .place = "a"});
+    calls_before = calls(*storage);
     pokes = 0;
     executor.run();
     EXPECT_EQ(pokes, kSubscribers);
     database->begin_counting();
-    std::vector<protocol::HttpRequest> requests;
-    for (std::size_t i = 0; i < kSubscribers; ++i)
-      requests.push_back(pull_of(fmt::format("v{}", i), fmt::format("d-v{}", i), cursors[i]));
-    EXPECT_EQ(pull_together(requests), kSubscribers);
-    EXPECT_LE(calls(*storage) - before, 3U) << "a look of the poker, one at the position, a refresh";
-    EXPECT_LE(database->queries(), 2U) << "for the pulls: " << database->told();
-    for (std::size_t i = 0; i < kSubscribers; ++i) {
-      EXPECT_NE(bodies[i].find(fmt::format("doc-{}", commit)), std::string::npos) << bodies[i];
-      cursors[i] = cursor_in(bodies[i]);
+  }
+  protocol::HttpRequest pull_after_poke(std::size_t subscriber) {
+    return pull_of(fmt::format("v{}", subscriber), fmt::format("d-v{}", subscriber), cursors[subscriber]);
+  }
+  /// One after another, each with all that the server can do before the next one comes.
+  void pull_one_by_one(std::vector<std::size_t> subscribers) {
+    bodies.assign(kSubscribers, "");
+    for (const std::size_t i : subscribers) {
+      EXPECT_TRUE(server->try_defer(pull_after_poke(i), [this, i](std::optional<protocol::HttpResponse> response) {
+        ASSERT_TRUE(response) << i;
+        bodies[i] = response->body;
+        cursors[i] = cursor_in(response->body);
+      }));
+      timers.advance(std::chrono::microseconds(100));
+      executor.run();
     }
   }
+  std::size_t told() const {
+    std::size_t count = 0;
+    for (const std::string& body : bodies) count += body.find('"' + last + '"') != std::string::npos ? 1 : 0;
+    return count;
+  }
+  void expect_three_queries() {
+    EXPECT_LE(calls(*storage) - calls_before, 3U) << "a look of the poker, one at the position, a refresh";
+    EXPECT_LE(database->queries(), 2U) << "for the pulls: " << database->told();
+  }
+
+  std::vector<std::string> cursors;
+  std::size_t pokes = 0, calls_before = 0;
+  std::string last;
+};
+INSTANTIATE_TEST_SUITE_P(On, ThousandSubscribers, nizhal::testing::every_backend(), nizhal::testing::kind_name);
+
+TEST_P(ThousandSubscribers, PullAfterOneCommitWithThreeQueriesHoweverTheyCome) {
+  // At once.
+  commit(0);
+  std::vector<protocol::HttpRequest> requests;
+  for (std::size_t i = 0; i < kSubscribers; ++i) requests.push_back(pull_after_poke(i));
+  EXPECT_EQ(pull_together(requests), kSubscribers);
+  EXPECT_EQ(told(), kSubscribers);
+  expect_three_queries();
+  for (std::size_t i = 0; i < kSubscribers; ++i) cursors[i] = cursor_in(bodies[i]);
+
+  // One by one.
+  std::vector<std::size_t> order(kSubscribers);
+  std::iota(order.begin(), order.end(), 0U);
+  for (int number = 1; number < 3; ++number) {
+    for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
+    commit(number);
+    pull_one_by_one(order);
+    EXPECT_EQ(told(), kSubscribers) << "with the last one's pull all are answered";
+    expect_three_queries();
+  }
+
+  // Some never.
+  commit(3);
+  order.resize(kSubscribers - kSubscribers / 20);
+  pull_one_by_one(order);
+  EXPECT_EQ(told(), 0U);
+  timers.advance(Limits{}.gather_quiet);
+  executor.run();
+  EXPECT_EQ(told(), order.size());
+  expect_three_queries();
 }
 
 TEST_P(FanOut, TenThousandIdleDevicesCostOneQuery) {
