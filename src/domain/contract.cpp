@@ -212,8 +212,12 @@ const char* merge_name(Merge merge) { return merge == Merge::Field ? "field" : "
 json::object describe_table(const CompiledDomain& domain, std::size_t index) {
   const TableDef& table = domain.table(index);
   json::array columns;
-  for (const ColumnDef& column : table.columns)
-    columns.push_back({{"name", text(column.name)}, {"type", to_string(column.type)}, {"nullable", column.nullable}});
+  for (const ColumnDef& column : table.columns) {
+    json::object described = {
+        {"name", text(column.name)}, {"type", to_string(column.type)}, {"nullable", column.nullable}};
+    if (is_crdt(column.type)) described["merge"] = "crdt";  // whatever the table's policy is
+    columns.push_back(std::move(described));
+  }
   return {{"key", text(table.key)},
           {"merge", merge_name(table.merge)},
           {"columns", std::move(columns)},
@@ -322,7 +326,8 @@ json::object pull_request_schema() {
                         {"limit", std::move(limit)},
                         {"syncRule", typed("string")},
                         {"buckets", array_of(typed("string"))},
-                        {"schema", std::move(schema)}},
+                        {"schema", std::move(schema)},
+                        {"updates", typed("boolean")}},
                        {});
 }
 
@@ -351,6 +356,7 @@ json::object pull_response_schema(const CompiledDomain& domain) {
                         {"lastMutationId", typed("integer")},
                         {"lastClientMutationId", typed("string")},
                         {"progress", std::move(progress)},
+                        {"hlc", typed("string")},
                         {"serverTime", std::move(server_time)}},
                        {"changed", "tombstoned", "removed", "removedBuckets", "cursor", "hasMore"});
 }
@@ -375,12 +381,21 @@ json::object push_request_schema(const CompiledDomain& domain) {
 }
 
 json::object push_response_schema() {
+  json::object time = {{"type", "string"}, {"format", "date-time"}};
+  json::object conflict = object_schema({{"table", typed("string")},
+                                         {"key", typed("string")},
+                                         {"column", typed("string")},
+                                         {"lost", json::object()},
+                                         {"at", time},
+                                         {"winnerAt", time}},
+                                        {"table", "key", "column", "lost", "at", "winnerAt"});
   json::object result = object_schema({{"clientMutationId", typed("string")},
                                        {"status", typed("string")},
                                        {"code", typed("string")},
                                        {"error", typed("string")},
                                        {"serverId", typed("string")},
-                                       {"affectedBuckets", array_of(typed("string"))}},
+                                       {"affectedBuckets", array_of(typed("string"))},
+                                       {"conflicts", array_of(std::move(conflict))}},
                                       {"clientMutationId", "status"});
   return object_schema({{"applied", array_of(typed("string"))},
                         {"results", array_of(std::move(result))},

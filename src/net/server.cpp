@@ -265,7 +265,8 @@ class Server::Implementation {
                              .authenticator = authenticator,
                              .log = log_,
                              .realtime = realtime.get(),
-                             .timers = &timers},
+                             .timers = &timers,
+                             .on_conflict = options_.on_conflict},
                             limits);
     CoreService service(sync);
 

@@ -3,9 +3,9 @@
 //
 // The document, version 1:
 //   {"v":1,"e":epoch,"p":position,"b":{key:[gain,removals_after,{table:last key or null}?]},
-//    "f":{table:fingerprint},"n":[rows backfilled,rows in total]}
-// `f` and `n` are left out when empty or zero. The fact that must not break: a cursor that decodes is exactly what
-// was encoded; everything else is unusable and costs the device a new first sync, never a gap.
+//    "f":{table:fingerprint},"n":[rows backfilled,rows in total],"w":whole at}
+// `f`, `n` and `w` are left out when empty, zero or absent. The fact that must not break: a cursor that decodes is
+// exactly what was encoded; everything else is unusable and costs the device a new first sync, never a gap.
 #include "protocol/cursor.hpp"
 
 #include <array>
@@ -83,6 +83,10 @@ std::string document_of(const Cursor& cursor) {
     out += ',';
     append_json_number(out, static_cast<std::int64_t>(cursor.rows_total));
     out += ']';
+  }
+  if (cursor.whole_at) {
+    out += ",\"w\":";
+    append_version(out, *cursor.whole_at);
   }
   out += '}';
   return out;
@@ -163,6 +167,10 @@ bool read_document(const json::object& document, Cursor& out) {
     if (pair == nullptr || pair->size() != 2 || !read_count((*pair)[0], out.rows_backfilled) ||
         !read_count((*pair)[1], out.rows_total))
       return false;
+  }
+  if (const json::value* whole_at = document.if_contains("w")) {
+    ++known;
+    if (!read_version(*whole_at, out.whole_at.emplace()) || *out.whole_at > out.position) return false;
   }
   return document.size() == known;
 }

@@ -28,6 +28,9 @@ struct Cursor {
   std::map<std::string, std::string> fingerprints;  // table → what it was filled for
   std::uint64_t rows_backfilled = 0;                // for progress
   std::uint64_t rows_total = 0;
+  /// The device, which asks for `updates`, has everything up to here as of a snapshot that was complete. The position
+  /// alone does not say so: within a pull of several pages, rows that changed again later are still to come.
+  std::optional<Version> whole_at;
 };
 
 std::string encode_cursor(const Cursor& cursor);

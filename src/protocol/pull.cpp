@@ -44,6 +44,30 @@ void append_removal(std::string& out, std::string_view table, std::string_view i
   out += '}';
 }
 
+/// `{"update": base64}` in the place of a CRDT column's value. With the update as the value, the row reads as any
+/// other. Nothing: there is none in this row.
+Result<std::optional<json::value>> without_updates(const TableDef& table, const json::value& row,
+                                                   std::vector<std::size_t>& updates) {
+  std::optional<json::value> plain;
+  const json::object* members = row.if_object();
+  if (members == nullptr) return plain;
+  for (std::size_t i = 0; i < table.columns.size(); ++i) {
+    const ColumnDef& column = table.columns[i];
+    if (!is_crdt(column.type)) continue;
+    const json::value* value = members->if_contains(column.name);
+    const json::object* wrapped = value == nullptr ? nullptr : value->if_object();
+    if (wrapped == nullptr) continue;
+    const json::value* update = wrapped->if_contains("update");
+    if (update == nullptr || !update->is_string())
+      return failure(ErrorCode::bad_request,
+                     fmt::format("column \"{}\" must be base64 or {{\"update\": base64}}", column.name));
+    if (!plain) plain = row;
+    plain->get_object()[column.name] = *update;
+    updates.push_back(i);
+  }
+  return plain;
+}
+
 Result<void> read_changed(const Domain& domain, const json::array& entries, std::vector<ChangedTable>& out) {
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const json::object* entry = entries[i].if_object();
@@ -58,11 +82,23 @@ Result<void> read_changed(const Domain& domain, const json::array& entries, std:
 
     ChangedTable changed{.table = std::move(name), .rows = {}};
     changed.rows.reserve(rows->size());
+    const auto wrong = [i](std::size_t j, const Error& error) {
+      return failure(ErrorCode::bad_request, fmt::format("changed[{}].rows[{}]: {}", i, j, error.message));
+    };
+    const bool has_crdt = table->has_crdt();
     for (std::size_t j = 0; j < rows->size(); ++j) {
-      Result<Row> row = row_from_json(*table, (*rows)[j]);
-      if (!row)
-        return failure(ErrorCode::bad_request, fmt::format("changed[{}].rows[{}]: {}", i, j, row.error().message));
+      std::vector<std::size_t> updates;
+      std::optional<json::value> plain;
+      if (has_crdt) {
+        auto read = without_updates(*table, (*rows)[j], updates);
+        if (!read) return wrong(j, read.error());
+        plain = std::move(*read);
+      }
+      Result<Row> row = row_from_json(*table, plain ? *plain : (*rows)[j]);
+      if (!row) return wrong(j, row.error());
       changed.rows.push_back(std::move(*row));
+      if (!updates.empty() && changed.updates.empty()) changed.updates.resize(j);
+      if (!updates.empty() || !changed.updates.empty()) changed.updates.push_back(std::move(updates));
     }
     out.push_back(std::move(changed));
   }
@@ -121,6 +157,7 @@ Result<PullRequest> decode_pull_request(std::string_view body) {
       fingerprints[std::string(table.data(), table.size())] = std::string(text->data(), text->size());
     }
   }
+  fields.boolean("updates", request.updates);
   if (fields.failed()) return fields.error();
   return request;
 }
@@ -160,6 +197,7 @@ std::string encode_pull_request(const PullRequest& request) {
     }
     out += '}';
   }
+  if (request.updates) out += ",\"updates\":true";
   out += '}';
   return out;
 }
@@ -195,6 +233,7 @@ Result<PullPage> decode_page(const Domain& domain, std::string_view body) {
       page.progress =
           PullProgress{.rows = static_cast<std::uint64_t>(*rows), .total = static_cast<std::uint64_t>(*total)};
   }
+  fields.text("hlc", page.hlc);
   std::string server_time;
   if (fields.text("serverTime", server_time)) {
     page.server_time = parse_iso8601(server_time);
@@ -288,6 +327,10 @@ std::string PageWriter::finish(const Tail& tail) {
     begin_member(out, "total");
     append_json_number(out, static_cast<std::int64_t>(tail.progress->total));
     out += '}';
+  }
+  if (!tail.hlc.empty()) {
+    begin_member(out, "hlc");
+    append_json_string(out, tail.hlc);
   }
   begin_member(out, "serverTime");
   out += '"';

@@ -97,6 +97,38 @@ void append_mutation(std::string& out, const PushMutation& mutation) {
   out += '}';
 }
 
+bool read_time(FieldReader& fields, std::string_view name, Timestamp& out) {
+  std::string text;
+  if (!fields.required_text(name, text)) return false;
+  const auto time = parse_iso8601(text);
+  if (!time) {
+    fields.refuse(name, "must be ISO 8601");
+    return false;
+  }
+  out = *time;
+  return true;
+}
+
+/// False: it is no list of conflicts, and `out` has those before the first that is none.
+bool read_conflicts(const json::array& list, std::vector<PushConflict>& out) {
+  for (const json::value& element : list) {
+    const json::object* object = element.if_object();
+    if (object == nullptr) return false;
+    FieldReader members(*object);
+    PushConflict conflict;
+    members.required_text("table", conflict.table);
+    members.required_text("key", conflict.key);
+    members.required_text("column", conflict.column);
+    const json::value* lost = object->if_contains("lost");  // may be null
+    read_time(members, "at", conflict.at);
+    read_time(members, "winnerAt", conflict.winner_at);
+    if (members.failed() || lost == nullptr) return false;
+    conflict.lost = to_text(*lost);
+    out.push_back(std::move(conflict));
+  }
+  return true;
+}
+
 bool read_result(FieldReader& fields, PushResult& out) {
   fields.required_text("clientMutationId", out.client_mutation_id);
   std::string status;
@@ -110,6 +142,8 @@ bool read_result(FieldReader& fields, PushResult& out) {
   fields.text("error", out.error);
   fields.text("serverId", out.server_id);
   fields.texts("affectedBuckets", out.affected_buckets);
+  if (const json::array* conflicts = fields.array("conflicts"); conflicts && !read_conflicts(*conflicts, out.conflicts))
+    fields.refuse("conflicts", "must hold objects with table, key, column, lost, at and winnerAt");
   return !fields.failed();
 }
 
@@ -162,6 +196,33 @@ std::optional<PushStatus> parse_push_status(std::string_view text) {
   return std::nullopt;
 }
 
+std::string encode_conflicts(const std::vector<PushConflict>& conflicts) {
+  std::string out;
+  if (conflicts.empty()) return out;
+  for (const PushConflict& conflict : conflicts) {
+    out += out.empty() ? "[{\"table\":" : ",{\"table\":";
+    append_json_string(out, conflict.table);
+    append_member(out, "key", conflict.key);
+    append_member(out, "column", conflict.column);
+    out += ",\"lost\":";
+    out += conflict.lost.empty() ? std::string_view("null") : std::string_view(conflict.lost);
+    append_member(out, "at", to_iso8601(conflict.at));
+    append_member(out, "winnerAt", to_iso8601(conflict.winner_at));
+    out += '}';
+  }
+  out += ']';
+  return out;
+}
+
+std::vector<PushConflict> decode_conflicts(std::string_view text) {
+  std::vector<PushConflict> conflicts;
+  if (text.empty()) return conflicts;
+  const Result<json::value> parsed = parse_json(text);
+  const json::array* list = parsed ? parsed->if_array() : nullptr;
+  if (list == nullptr || !read_conflicts(*list, conflicts)) conflicts.clear();
+  return conflicts;
+}
+
 std::string encode_push_reply(const PushReply& reply) {
   std::string out = "{\"results\":[";
   bool first = true;
@@ -174,6 +235,10 @@ std::string encode_push_reply(const PushReply& reply) {
     if (!result.error.empty()) append_member(out, "error", result.error);
     if (result.server_id) append_member(out, "serverId", *result.server_id);
     if (result.affected_buckets) append_texts(out, "affectedBuckets", *result.affected_buckets);
+    if (!result.conflicts.empty()) {
+      out += ",\"conflicts\":";
+      out += encode_conflicts(result.conflicts);
+    }
     out += '}';
   }
   out += ']';

@@ -61,6 +61,11 @@ struct PushConflict {
   bool operator==(const PushConflict&) const = default;
 };
 
+/// A list of them as it is in a result, and as it is recorded. Empty: none.
+std::string encode_conflicts(const std::vector<PushConflict>& conflicts);
+/// Of encode_conflicts; what is no such list holds none.
+std::vector<PushConflict> decode_conflicts(std::string_view text);
+
 struct PushResult {
   std::string client_mutation_id = {};
   PushStatus status = PushStatus::not_tried;

@@ -114,6 +114,8 @@ protocol::HttpResponse Admin::stats(const LiveFigures& live) {
   body["mutationsRejected"] = counters_.mutations_rejected.load();
   body["mutationsRepeated"] = counters_.mutations_repeated.load();
   body["batchesRetried"] = counters_.retries.load();
+  json::object& conflicts = body["conflicts"].emplace_object();
+  for (const auto& [table, count] : counters_.conflicts.by_table()) conflicts[table] = count;
   if (live.realtime) {
     const realtime::Stats stats = live.realtime->stats();
     json::object realtime;

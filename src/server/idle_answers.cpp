@@ -45,6 +45,7 @@ PullQuestion pull_question(const Actor& actor, const protocol::PullRequest& requ
       append(text, std::string_view(fingerprint));
     }
   }
+  text += request.updates ? "updates" : "states";
   return sha256(as_bytes(text));
 }
 

@@ -14,15 +14,22 @@ constexpr std::string_view kInternal = "internal";
 constexpr std::string_view kConstraintViolated = "constraint_violated";
 constexpr std::string_view kNotAuthorized = "not_authorized";
 
+Changes changes_to(const TableDef& table, const Row& row) {
+  Changes changes;
+  for (std::size_t column = 0; column < row.size(); ++column)
+    if (column != table.key_index()) changes.emplace_back(column, row[column]);
+  return changes;
+}
+
 }  // namespace
 
 MutationRunner::MutationRunner(const CompiledDomain& domain, storage::WriteTransaction& transaction, const Actor& actor,
-                               std::string seed, Timestamp now, Log log)
+                               std::string seed, MergeRules rules, Log log)
     : domain_(domain),
       transaction_(transaction),
       actor_(actor),
       seed_(std::move(seed)),
-      now_(now),
+      rules_(std::move(rules)),
       log_(std::move(log)) {}
 
 Result<MutationRun> MutationRunner::run(const MutatorDef& mutator, const MutatorDef::Values& values) {
@@ -169,6 +176,7 @@ std::vector<Row> MutationRunner::find(const QuerySpec& query, Scope scope) {
 }
 
 bool MutationRunner::write_insert(std::size_t index, const TableDef& table, const Row& row) {
+  if (merges(table)) return merge_insert(index, table, row);
   const auto inserted = transaction_.insert(table, row);
   if (!inserted) {
     fail_write(table, inserted.error());
@@ -194,18 +202,17 @@ void MutationRunner::upsert(const TableDef& table, const Row& row, Scope scope) 
   if (stopped()) return;
   const auto index = index_of(table);
   if (!index || !check_row(table, row)) return;
-  const std::size_t key_column = table.key_index();
-  const auto existing = read(table, row[key_column]);
-  if (stopped()) return;
-  if (!existing) {
-    if (!in_reach(*index, row, scope)) return refuse_scope(table);
-    write_insert(*index, table, row);
-    return;
+  const Value& key = row[table.key_index()];
+  bool exists = false;
+  if (merges(table)) {
+    exists = merge_update(*index, table, key, changes_to(table, row), true, scope).has_value();
+  } else if (const auto existing = read(table, key)) {
+    exists = true;
+    write_update(*index, table, key, *existing, changes_to(table, row), scope);
   }
-  std::vector<std::pair<std::size_t, Value>> changes;
-  for (std::size_t column = 0; column < row.size(); ++column)
-    if (column != key_column) changes.emplace_back(column, row[column]);
-  write_update(*index, table, row[key_column], *existing, changes, scope);
+  if (exists || stopped()) return;
+  if (!in_reach(*index, row, scope)) return refuse_scope(table);
+  write_insert(*index, table, row);
 }
 
 bool MutationRunner::update(const TableDef& table, const Value& key,
@@ -213,14 +220,40 @@ bool MutationRunner::update(const TableDef& table, const Value& key,
   if (stopped()) return false;
   const auto index = index_of(table);
   if (!index) return false;
+  if (merges(table)) return merge_update(*index, table, key, changes, false, scope).value_or(false);
   const auto existing = read(table, key);
   if (stopped() || !existing) return false;
   return write_update(*index, table, key, *existing, changes, scope);
 }
 
+bool MutationRunner::replace(const TableDef& table, const Row& row, Scope scope) {
+  if (!merges(table)) return MutatorBackend::replace(table, row, scope);
+  if (stopped()) return false;
+  const auto index = index_of(table);
+  if (!index || !check_row(table, row)) return false;
+  return merge_update(*index, table, row[table.key_index()], changes_to(table, row), true, scope).value_or(false);
+}
+
 bool MutationRunner::refuse_append_only(const TableDef& table) {
   if (!table.append_only) return false;
   refuse("append_only", "table \"" + table.name + "\" is append-only: its rows are never changed");
+  return true;
+}
+
+/// Without the key, when it is given as it is.
+bool MutationRunner::check_changes(const TableDef& table, const Value& key, const Changes& changes, Changes& checked) {
+  for (const auto& [column, value] : changes) {
+    if (column >= table.columns.size()) {
+      fail_usage("table \"" + table.name + "\": an update names a column that the table lacks");
+      return false;
+    }
+    if (column == table.key_index()) {
+      if (value == key) continue;
+      fail_usage("table \"" + table.name + "\": the key cannot be updated; remove the row and insert another");
+      return false;
+    }
+    checked.emplace_back(column, value);
+  }
   return true;
 }
 
@@ -232,20 +265,9 @@ bool MutationRunner::write_update(std::size_t index, const TableDef& table, cons
   }
   if (refuse_append_only(table)) return false;
   Row after = before;
-  std::vector<std::pair<std::size_t, Value>> written;
-  for (const auto& [column, value] : changes) {
-    if (column >= after.size()) {
-      fail_usage("table \"" + table.name + "\": an update names a column that the table lacks");
-      return false;
-    }
-    if (column == table.key_index()) {
-      if (value == key) continue;
-      fail_usage("table \"" + table.name + "\": the key cannot be updated; remove the row and insert another");
-      return false;
-    }
-    after[column] = value;
-    written.emplace_back(column, value);
-  }
+  Changes written;
+  if (!check_changes(table, key, changes, written)) return false;
+  for (const auto& [column, value] : written) after[column] = value;
   if (!check_row(table, after)) return false;
   if (!in_reach(index, after, scope)) {
     refuse_scope(table);
@@ -277,6 +299,7 @@ bool MutationRunner::remove(const TableDef& table, const Value& key, Scope scope
     fail_write(table, removed.error());
     return false;
   }
+  forget_conflicts(table, key);
   note_change(*index, table, key, "remove", &*existing, nullptr);
   return true;
 }
@@ -319,7 +342,7 @@ std::int64_t MutationRunner::next_in_bucket(const TableDef& table, std::string_v
 std::string MutationRunner::new_id() { return derived_uuid(seed_, ids_given_++); }
 
 void MutationRunner::note_change(std::size_t index, const TableDef& table, const Value& key, std::string_view operation,
-                                 const Row* before, const Row* after) {
+                                 const Row* before, const Row* after, std::string_view lost) {
   for (const Row* row : {before, after}) {
     if (!row) continue;
     for (const Bucket& bucket : domain_.buckets_of(index, *row)) effects_.buckets.insert(bucket.key);
@@ -332,6 +355,7 @@ void MutationRunner::note_change(std::size_t index, const TableDef& table, const
   append_json_string(changes_, key_text(key));
   changes_ += R"(,"op":)";
   append_json_string(changes_, operation);
+  if (!lost.empty()) changes_.append(R"(,"lost":)").append(lost);
   changes_ += '}';
 }
 

@@ -14,11 +14,13 @@
 #include <utility>
 #include <vector>
 
+#include <nizhal/conflict.hpp>
 #include <nizhal/mutator.hpp>
 #include <nizhal/result.hpp>
 
 #include "base/log.hpp"
 #include "domain/compiled_domain.hpp"
+#include "server/merging.hpp"
 #include "storage/storage.hpp"
 
 namespace nizhal::server {
@@ -26,8 +28,14 @@ namespace nizhal::server {
 /// What a mutation did, for its audit row and the pokes.
 struct MutationEffects {
   std::set<std::string> buckets;  // keys of the buckets of written rows, before and after
-  std::string changes = "[]";     // JSON: [{"table","key","op"}]
+  std::string changes = "[]";     // JSON: [{"table","key","op","lost"?}], lost: [{"column","stamp","winner"}]
   bool unscoped = false;
+  std::set<std::string> lost_buckets;  // of rows in which an edit lost, for the audit: it may have changed nothing
+  struct Lost {
+    Conflict conflict;        // the mutator and the mutation are the caller's to name
+    bool is_in_reach = true;  // false: the row is outside the actor's buckets, and its device is told nothing of it
+  };
+  std::vector<Lost> conflicts;  // each column once
 };
 
 struct MutationRun {
@@ -38,9 +46,9 @@ struct MutationRun {
 
 class MutationRunner : public MutatorBackend {
  public:
-  /// `seed` and `now` are the mutation's own, so that ids and time are those of the device's run (S7).
+  /// The seed and the rules' stamp are the mutation's own, so that ids and time are those of the device's run (S7).
   MutationRunner(const CompiledDomain& domain, storage::WriteTransaction& transaction, const Actor& actor,
-                 std::string seed, Timestamp now, Log log);
+                 std::string seed, MergeRules rules, Log log);
 
   /// The authorisation, when the mutator has one, then its body. An error is the storage's; the transaction can
   /// then only be dropped. The caller rolls a refused mutation's writes back.
@@ -52,10 +60,11 @@ class MutationRunner : public MutatorBackend {
   void upsert(const TableDef& table, const Row& row, Scope scope) override;
   bool update(const TableDef& table, const Value& key, const std::vector<std::pair<std::size_t, Value>>& changes,
               Scope scope) override;
+  bool replace(const TableDef& table, const Row& row, Scope scope) override;
   bool remove(const TableDef& table, const Value& key, Scope scope) override;
   std::int64_t next_in_bucket(const TableDef& table, std::string_view number_column, std::string_view bucket_column,
                               const Value& bucket, Scope scope) override;
-  Timestamp now() override { return now_; }
+  Timestamp now() override { return rules_.stamp.time(); }
   std::string new_id() override;
   const Actor& actor() const override { return actor_; }
   bool on_server() const override { return true; }
@@ -85,13 +94,25 @@ class MutationRunner : public MutatorBackend {
   bool write_update(std::size_t index, const TableDef& table, const Value& key, const Row& before,
                     const std::vector<std::pair<std::size_t, Value>>& changes, Scope scope);
   void note_change(std::size_t index, const TableDef& table, const Value& key, std::string_view operation,
-                   const Row* before, const Row* after);
+                   const Row* before, const Row* after, std::string_view lost = {});
+
+  // Of tables that merge (merged_writes.cpp).
+  void refuse_merge(const TableDef& table, MergeRefusal refusal);
+  std::optional<storage::MergeRow> read_to_merge(const TableDef& table, const Value& key);
+  bool merge_insert(std::size_t index, const TableDef& table, const Row& row);
+  /// As write_update; nothing: there is no such row. Of a `whole` object, only what differs counts as edited.
+  std::optional<bool> merge_update(std::size_t index, const TableDef& table, const Value& key, const Changes& changes,
+                                   bool whole, Scope scope);
+  bool check_changes(const TableDef& table, const Value& key, const Changes& changes, Changes& checked);
+  std::string note_lost(std::size_t index, const TableDef& table, const Value& key, const MergedEdit& edit);
+  /// A row that this mutation made or removed has no edit of it that lost.
+  void forget_conflicts(const TableDef& table, const Value& key);
 
   const CompiledDomain& domain_;
   storage::WriteTransaction& transaction_;
   const Actor& actor_;
   const std::string seed_;
-  const Timestamp now_;
+  const MergeRules rules_;
   const Log log_;
   std::string mutator_;  // its name, for the log
   std::uint64_t ids_given_ = 0;

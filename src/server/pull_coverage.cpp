@@ -177,6 +177,7 @@ Result<Coverage> plan_coverage(const CompiledDomain& domain, const protocol::Pul
     return coverage;
   }
 
+  coverage.whole_at = before->whole_at;
   coverage.cursor.rows_backfilled = before->rows_backfilled;
   coverage.cursor.rows_total = before->rows_total;
   const Differences differences =

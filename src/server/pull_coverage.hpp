@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,7 +30,8 @@ struct Coverage {
   std::vector<std::string> removed_buckets;
   /// Backfills that begin with this page: (place in `buckets`, table).
   std::vector<std::pair<std::size_t, std::size_t>> begun;
-  Version horizon{};  // never below the cursor's position
+  std::optional<Version> whole_at;  // Cursor::whole_at, as the request's cursor has it
+  Version horizon{};                // never below the cursor's position
   bool changed = false;
   bool reset = false;
 };

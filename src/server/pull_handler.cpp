@@ -8,9 +8,11 @@
 #include <utility>
 #include <vector>
 
+#include "domain/field_stamps.hpp"
 #include "domain/value_json.hpp"
 #include "protocol/cursor.hpp"
 #include "server/pull_coverage.hpp"
+#include "server/row_updates.hpp"
 
 namespace nizhal::server {
 namespace {
@@ -79,12 +81,20 @@ Result<Live> read_live(Snapshot& snapshot, LiveQuery query, Version horizon, std
 /// The page's body in the making: every row and every removal at most once.
 class Page {
  public:
-  explicit Page(const CompiledDomain& domain) : domain_(domain) {}
+  /// `updates_after`: the device has everything up to there and takes updates of CRDT columns. Nothing: whole states.
+  Page(const CompiledDomain& domain, std::optional<Version> updates_after)
+      : domain_(domain), updates_after_(updates_after) {}
 
   /// False: the row is in the page already.
   bool add(const EncodedRow& row) {
     if (!rows_.emplace(row.table, row.key).second) return false;
-    writer_.add_changed(domain_.table(row.table).name, row.json);
+    const TableDef& table = domain_.table(row.table);
+    if (updates_after_ && !row.recent.empty() && table.has_crdt()) {
+      writer_.add_changed(table.name, row_with_updates(table, row, *updates_after_));
+    } else {
+      writer_.add_changed(table.name, row.json);
+    }
+    if (table.merge == Merge::Field) stamp_ = std::max(stamp_, FieldStamps(row.stamps).highest());
     ++entries_;
     return true;
   }
@@ -117,10 +127,17 @@ class Page {
   }
 
   std::size_t entries() const { return entries_; }
+  /// The highest stamp of its rows, without whose it is: that may be another actor's device. Empty: none.
+  std::string hlc() const {
+    if (stamp_.node.empty()) return {};
+    return Hlc{stamp_.milliseconds, stamp_.counter, std::string(foreign_node())}.text();
+  }
   std::string finish(const protocol::PageWriter::Tail& tail) { return writer_.finish(tail); }
 
  private:
   const CompiledDomain& domain_;
+  const std::optional<Version> updates_after_;
+  Hlc stamp_;
   protocol::PageWriter writer_;
   std::set<std::pair<std::size_t, std::string>> rows_;
   std::size_t entries_ = 0;
@@ -246,6 +263,8 @@ PullHandler::PullHandler(std::shared_ptr<const CompiledDomain> domain, storage::
       clock_(clock),
       limit_default_(std::max<std::size_t>(1, limits.pull_limit_default)),
       limit_max_(std::max<std::size_t>(1, limits.pull_limit_max)),
+      has_crdt_(std::any_of(domain_->tables().begin(), domain_->tables().end(),
+                            [](const auto& table) { return table->has_crdt(); })),
       tail_(std::move(tail)),
       idle_answers_(limits.idle_answers_max) {}
 
@@ -318,15 +337,21 @@ Result<std::string> PullHandler::page_of(Snapshot& snapshot, const Actor& actor,
   if (auto counted = count_begun(snapshot, coverage); !counted) return tl::unexpected(counted.error());
   const bool filling = !is_filled(coverage.cursor);
 
+  // Only of a device that had everything and keeps what it has can it be said what it lacks.
+  const bool takes_updates = request.updates && has_crdt_;
+  std::optional<Version> updates_after;
+  if (takes_updates && !filling && !coverage.changed && !coverage.reset && coverage.removed_buckets.empty())
+    updates_after = coverage.whole_at;
+  Page page(*domain_, updates_after);
   const std::size_t limit = std::min(request.limit.value_or(limit_default_), limit_max_);
   LiveQuery query;
   query.buckets = &coverage.buckets;
   query.tables = &coverage.tables;
   query.after = coverage.cursor.position;
+  query.with_recent = updates_after.has_value();
   const auto live = read_live(snapshot, query, coverage.horizon, limit);
   if (!live) return tl::unexpected(live.error());
 
-  Page page(*domain_);
   page.add(*live);
   if (live->complete) {
     // At least one row, so that every page makes progress.
@@ -334,14 +359,17 @@ Result<std::string> PullHandler::page_of(Snapshot& snapshot, const Actor& actor,
     if (auto filled = fill(snapshot, *domain_, coverage, room, page); !filled) return tl::unexpected(filled.error());
   }
   coverage.cursor.position = live->position;
+  const bool is_whole = live->complete && is_filled(coverage.cursor);
+  if (takes_updates) coverage.cursor.whole_at = is_whole ? std::optional(live->position) : updates_after;
 
   protocol::PageWriter::Tail tail;
-  tail.has_more = !live->complete || !is_filled(coverage.cursor);
+  tail.has_more = !is_whole;
   tail.removed_buckets = std::move(coverage.removed_buckets);
   tail.epoch = position->epoch;
   tail.cursor_reset = coverage.reset;
   tail.server_time = clock_.now();
   if (filling) tail.progress = progress_of(coverage.cursor);
+  tail.hlc = page.hlc();
   tail.cursor = protocol::encode_cursor(coverage.cursor);
   if (coverage.changed) {
     tail.buckets.emplace();

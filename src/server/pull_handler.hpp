@@ -53,6 +53,7 @@ class PullHandler {
   storage::Storage& storage_;
   Clock& clock_;
   const std::size_t limit_default_, limit_max_;
+  const bool has_crdt_;  // some table has such columns
   const std::shared_ptr<Tail> tail_;
   IdleAnswers idle_answers_;
 };

@@ -34,6 +34,7 @@ HandledMutation recorded_outcome(const PushMutation& mutation, const MutationRec
   handled.result.error = record.error;
   handled.result.server_id = record.server_id;
   handled.result.affected_buckets = record.affected_buckets;
+  handled.result.conflicts = protocol::decode_conflicts(record.conflicts);
   handled.http_status = record.applied ? 200 : record.http_status;
   return handled;
 }
@@ -170,6 +171,8 @@ Result<HandledMutation> PushTransaction::handle_next(const PushMutation& mutatio
   handled.result.status = PushStatus::applied;
   handled.result.server_id = outcome.server_id;
   handled.result.affected_buckets = outcome.affected_buckets;
+  // As recorded, so that it is the same when it is told again.
+  handled.result.conflicts = protocol::decode_conflicts(decision->conflicts);
   if (outcome.affected_buckets) {
     for (const std::string& key : *outcome.affected_buckets)
       if (domain_.parse_bucket(key)) effects_.buckets.insert(key);
@@ -190,34 +193,34 @@ Result<PushTransaction::Decision> PushTransaction::decide(const PushMutation& mu
   if (mutation.name == protocol::kSkip) return Decision{};
   const MutatorDef* mutator = domain_.domain().find_mutator(mutation.name);
   if (!mutator) return refuse(400, "unknown_mutator", "there is no mutator \"" + shortened(mutation.name) + "\"");
-  const auto now = stamp(mutation, client);
-  if (!now)
+  auto stamped = stamp(mutation, client);
+  if (!stamped)
     return refuse(422, "invalid_hlc",
                   "hlc must be an ISO 8601 time in UTC with milliseconds, a counter of 4 and a node of 32 hex digits");
   const auto dependency = refused_dependency(mutation);
   if (!dependency) return tl::unexpected(dependency.error());
   if (*dependency)
     return refuse(422, "dependency_rejected", "mutation " + **dependency + ", which this depends on, was refused");
-  return run(*mutator, mutation, client, *now);
+  return run(*mutator, mutation, client, *std::move(stamped));
 }
 
-/// The mutation's time. Nothing: the stamp is malformed.
-std::optional<Timestamp> PushTransaction::stamp(const PushMutation& mutation, ClientRecord* client) {
+/// The mutation's time, and what its edits are merged by. Nothing: the stamp is malformed.
+std::optional<Hlc> PushTransaction::stamp(const PushMutation& mutation, ClientRecord* client) {
   const Timestamp now = clock_.now();
   if (mutation.hlc) {
-    const auto hlc = parse_hlc(*mutation.hlc);
+    auto hlc = parse_hlc(*mutation.hlc);
     if (!hlc) return std::nullopt;
     const std::int64_t ahead_ms = hlc->milliseconds - now.microseconds / 1000;
-    if (ahead_ms <= limits_.clock_drift_max.count()) return hlc->time();
+    if (ahead_ms <= limits_.clock_drift_max.count()) return hlc;
     clock_skew_ms_ = ahead_ms;
   }
   // The server's own time, above every stamp that it gave this client; the device's is not looked at (S20).
   Hlc last;
   if (client) last = parse_hlc(client->last_hlc).value_or(Hlc{});
   HybridClock clock(hlc_node(client ? client->client_id : mutation.client_mutation_id), std::move(last));
-  const Hlc given = clock.tick(now);
+  Hlc given = clock.tick(now);
   if (client) client->last_hlc = given.text();
-  return given.time();
+  return given;
 }
 
 /// The first of `dependsOn` that is on record as refused.
@@ -247,7 +250,7 @@ Result<void> PushTransaction::resolve_ids(const MutatorDef& mutator, const std::
 }
 
 Result<PushTransaction::Decision> PushTransaction::run(const MutatorDef& mutator, const PushMutation& mutation,
-                                                       ClientRecord* client, Timestamp now) {
+                                                       ClientRecord* client, Hlc stamp) {
   Decision decision;
   // An older app's arguments are brought to today's; who names no version means today's.
   std::string thrown;
@@ -270,7 +273,7 @@ Result<PushTransaction::Decision> PushTransaction::run(const MutatorDef& mutator
   }
 
   if (auto opened = transaction_.savepoint(); !opened) return tl::unexpected(opened.error());
-  MutationRunner runner(domain_, transaction_, actor_, seed_of(mutation), now, log_);
+  MutationRunner runner(domain_, transaction_, actor_, seed_of(mutation), MergeRules(std::move(stamp), limits_), log_);
   auto run = runner.run(mutator, *values);
   if (!run) return tl::unexpected(run.error());
   const bool applied = run->outcome.is_done();
@@ -292,6 +295,7 @@ Result<PushTransaction::Decision> PushTransaction::run(const MutatorDef& mutator
   decision.outcome = std::move(run->outcome);
   decision.http_status = run->http_status;
   decision.effects = std::move(run->effects);
+  report_conflicts(mutation, decision);
   if (!applied || !client || !decision.outcome.server_id) return decision;
   for (std::size_t i = 0; i < mutator.arguments.size(); ++i) {
     if (mutator.arguments[i].new_id_of.empty() || is_null(sent[i])) continue;
@@ -304,6 +308,19 @@ Result<PushTransaction::Decision> PushTransaction::run(const MutatorDef& mutator
     break;
   }
   return decision;
+}
+
+void PushTransaction::report_conflicts(const PushMutation& mutation, Decision& decision) {
+  if (decision.effects.conflicts.empty()) return;
+  std::vector<protocol::PushConflict> told;
+  for (auto& [conflict, is_in_reach] : decision.effects.conflicts) {
+    conflict.mutator = mutation.name;
+    conflict.client_mutation_id = mutation.client_mutation_id;
+    if (is_in_reach)
+      told.push_back({conflict.table, conflict.key, conflict.column, conflict.lost, conflict.at, conflict.winner_at});
+    effects_.conflicts.push_back({conflict, actor_.user_id, actor_.owner_id, mutation.client_id.value_or("")});
+  }
+  decision.conflicts = protocol::encode_conflicts(told);
 }
 
 Result<void> PushTransaction::record(const PushMutation& mutation, const ClientRecord* client,
@@ -323,6 +340,7 @@ Result<void> PushTransaction::record(const PushMutation& mutation, const ClientR
   record.error = decision.outcome.message;
   record.server_id = decision.outcome.server_id;
   record.affected_buckets = decision.outcome.affected_buckets;
+  record.conflicts = decision.conflicts;
   if (auto put = transaction_.put_mutation(record); !put) return put;
   return audit(mutation, record.applied ? "applied" : record.code, decision.effects);
 }
@@ -337,7 +355,9 @@ Result<void> PushTransaction::audit(const PushMutation& mutation, std::string ou
   row.mutator = shortened(mutation.name);
   row.outcome = std::move(outcome);
   row.unscoped = effects.unscoped;
-  row.buckets.assign(effects.buckets.begin(), effects.buckets.end());
+  auto buckets = effects.lost_buckets;
+  buckets.insert(effects.buckets.begin(), effects.buckets.end());
+  row.buckets.assign(buckets.begin(), buckets.end());
   row.changes = effects.changes;
   return transaction_.put_audit(row);
 }

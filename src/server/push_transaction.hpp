@@ -17,6 +17,7 @@
 #include "base/environment.hpp"
 #include "base/log.hpp"
 #include "domain/compiled_domain.hpp"
+#include "domain/hlc.hpp"
 #include "protocol/push.hpp"
 #include "server/commit_effects.hpp"
 #include "server/limits.hpp"
@@ -63,6 +64,7 @@ class PushTransaction {
     Outcome outcome;
     int http_status = 200;
     MutationEffects effects;
+    std::string conflicts;  // as recorded
   };
   Result<storage::ClientRecord*> client_of(const std::string& client_id);
   Result<HandledMutation> handle_sequenced(const protocol::PushMutation& mutation);
@@ -70,13 +72,15 @@ class PushTransaction {
   Result<HandledMutation> handle_next(const protocol::PushMutation& mutation, storage::ClientRecord* client);
   Result<Decision> decide(const protocol::PushMutation& mutation, storage::ClientRecord* client);
   Result<Decision> run(const MutatorDef& mutator, const protocol::PushMutation& mutation, storage::ClientRecord* client,
-                       Timestamp now);
+                       Hlc stamp);
   Result<void> resolve_ids(const MutatorDef& mutator, const std::string& client_id, MutatorDef::Values& values);
   Result<std::optional<std::string>> refused_dependency(const protocol::PushMutation& mutation);
-  std::optional<Timestamp> stamp(const protocol::PushMutation& mutation, storage::ClientRecord* client);
+  std::optional<Hlc> stamp(const protocol::PushMutation& mutation, storage::ClientRecord* client);
   Result<void> record(const protocol::PushMutation& mutation, const storage::ClientRecord* client,
                       const Decision& decision);
   Result<void> audit(const protocol::PushMutation& mutation, std::string outcome, const MutationEffects& effects);
+  /// Names the mutation in what its edits lost to, for those who hear of it.
+  void report_conflicts(const protocol::PushMutation& mutation, Decision& decision);
   void advance(storage::ClientRecord& client, const protocol::PushMutation& mutation);
 
   const CompiledDomain& domain_;

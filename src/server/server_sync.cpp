@@ -189,6 +189,21 @@ struct ServerSync::State : WaitingPullAnswers {
 
   void committed(const CommitEffects& effects) {
     if (poker->committed({effects.version, effects.buckets})) post_to(outside.executor, poker, outside.log, run_poker);
+    for (const ReportedConflict& conflict : effects.conflicts) report(conflict);
+  }
+  /// What the app does with it is no part of the push, which is committed.
+  void report(const ReportedConflict& conflict) {
+    counters.conflicts.add(conflict.table);
+    outside.log.debug("push", fmt::format("an edit of table \"{}\", column \"{}\" lost (mutation {})", conflict.table,
+                                          conflict.column, conflict.client_mutation_id));
+    if (!outside.on_conflict) return;
+    try {
+      outside.on_conflict(conflict);
+    } catch (const std::exception& error) {
+      outside.log.error("push", fmt::format("on_conflict threw: {}", error.what()));
+    } catch (...) {
+      outside.log.error("push", "on_conflict threw");
+    }
   }
 
   HttpResponse route(const HttpRequest& request);

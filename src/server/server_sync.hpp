@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include <nizhal/conflict.hpp>
 #include <nizhal/result.hpp>
 
 #include "base/environment.hpp"
@@ -34,6 +35,8 @@ struct ServerOutside {
   Log log;
   realtime::Realtime* realtime = nullptr;  // to the other instances; none: there are no others
   Timers* timers = nullptr;                // none: pulls do not wait for others to come
+  /// After the commit, for each edit that lost; on the thread of the push. What it throws is logged.
+  std::function<void(const ReportedConflict&)> on_conflict = {};
 };
 
 class ServerSync {

@@ -120,7 +120,8 @@ void TailChanges::put(const RecentChanges::RecentRow& recent) {
   auto made = std::make_unique<Image>();
   Image& image = *made;
   image.row = recent.row;
-  image.bytes = kImageBytes + image.row.key.size() + image.row.json.size() + kPlaceBytes * recent.buckets.size();
+  image.bytes = kImageBytes + image.row.key.size() + image.row.json.size() + image.row.stamps.size() +
+                image.row.recent.size() + kPlaceBytes * recent.buckets.size();
   bytes_ += image.bytes;
   for (const Bucket& in : recent.buckets) {
     Bucketful& one = bucket(in.key);
@@ -218,7 +219,10 @@ std::vector<EncodedRow> TailChanges::live_rows(const LiveQuery& query) const {
   found.erase(std::unique(found.begin(), found.end()), found.end());
   if (found.size() > limit) found.resize(limit);
   rows.reserve(found.size());
-  for (const Image* image : found) rows.push_back(image->row);
+  for (const Image* image : found) {
+    rows.push_back(image->row);
+    if (!query.with_recent) rows.back().recent.clear();
+  }
   return rows;
 }
 
