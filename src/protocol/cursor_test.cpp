@@ -228,5 +228,20 @@ TEST(Cursor, AForgedMutationDecodesOnlyInItsOneSpelling) {
   }
 }
 
+TEST(Cursor, TellsSinceWhenTheDeviceHasEverything) {
+  Cursor cursor;
+  cursor.epoch = "e";
+  cursor.position = Version{9};
+  const std::string without = encode_cursor(cursor);
+  EXPECT_EQ(decode_cursor(without)->whole_at, std::nullopt);
+  for (const std::uint64_t whole_at : {0U, 4U, 9U}) {
+    cursor.whole_at = Version{whole_at};
+    EXPECT_EQ(decode_cursor(encode_cursor(cursor))->whole_at, Version{whole_at});
+  }
+  // It cannot have more than it was told.
+  cursor.whole_at = Version{10};
+  EXPECT_FALSE(decode_cursor(encode_cursor(cursor)));
+}
+
 }  // namespace
 }  // namespace nizhal::protocol

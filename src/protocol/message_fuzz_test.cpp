@@ -16,20 +16,30 @@ struct Item {
   std::string id;
   std::int64_t amount = 0;
   std::optional<Timestamp> at;
+  CrdtText body;
 };
 
 Domain test_domain() {
   Domain domain("test");
-  domain.add(table<Item>("items").key("id", &Item::id).column("amount", &Item::amount).column("at", &Item::at));
+  domain.add(table<Item>("items")
+                 .key("id", &Item::id)
+                 .column("amount", &Item::amount)
+                 .column("at", &Item::at)
+                 .column("body", &Item::body));
   return domain;
 }
 
 constexpr std::string_view kBodies[] = {
-    R"({"cursor":"abc","deviceId":"d","limit":5,"syncRule":"r","buckets":["a"],"schema":{"items":"1"}})",
+    R"({"cursor":"abc","deviceId":"d","limit":5,"syncRule":"r","buckets":["a"],"schema":{"items":"1"},"updates":true})",
     R"({"mutations":[{"name":"a","args":{"x":[1,2.5,"é"]},"clientMutationId":"m","clientID":"c","mutationID":1,)"
     R"("hlc":"h","dependsOn":["n"],"idSeed":"s","argsVersion":1}],"results":true})",
     R"({"results":[{"clientMutationId":"m","status":"rejected","code":"c","error":"e","serverId":"s",)"
     R"("affectedBuckets":["b"]}],"lastMutationId":1,"clientSequences":{"c":1},"clockSkewMs":-5})",
+    R"({"results":[{"clientMutationId":"m","status":"applied","conflicts":[{"table":"items","key":"i","column":"amount",)"
+    R"("lost":"5","at":"2026-01-02T03:04:05.000000Z","winnerAt":"2026-01-02T03:04:06.000000Z"}]}]})",
+    R"({"changed":[{"table":"items","rows":[{"id":"i","amount":"5","at":null,"body":{"update":"AAA="}},)"
+    R"({"id":"j","amount":"6","at":null,"body":"AAA="}]}],"tombstoned":[],"removed":[],"removedBuckets":[],)"
+    R"("cursor":"c","hasMore":false,"hlc":"2026-01-02T03:04:05.000Z-0000-00000000000000000000000000000000"})",
     R"({"changed":[{"table":"items","rows":[{"id":"i","amount":"5","at":"2026-01-02T03:04:05Z"}]}],)"
     R"("tombstoned":[{"table":"items","id":"j","key":"k"}],"removed":[],"removedBuckets":["b"],"cursor":"c",)"
     R"("hasMore":false,"buckets":["b"],"epoch":"e","cursorReset":true,"lastMutationId":1,)"
@@ -109,7 +119,7 @@ TEST(Messages, DamagedBodiesAreTakenOrRefusedAndNothingElse) {
     if (const auto page = decode_page(domain, body)) {
       ++taken;
       for (const ChangedTable& changed : page->changed)
-        for (const Row& row : changed.rows) ASSERT_EQ(row.size(), 3U) << body;
+        for (const Row& row : changed.rows) ASSERT_EQ(row.size(), 4U) << body;
     }
     decode_error(body);
   }

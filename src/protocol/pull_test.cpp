@@ -290,5 +290,73 @@ TEST(Page, AProxysErrorPageIsNoPage) {
   }
 }
 
+struct Doc {
+  std::string id;
+  CrdtText body;
+  CrdtMap marks;
+};
+Domain doc_domain() {
+  Domain domain("docs");
+  domain.add(table<Doc>("docs").key("id", &Doc::id).column("body", &Doc::body).column("marks", &Doc::marks));
+  return domain;
+}
+std::string page_with(std::string_view rows) {
+  return R"({"changed":[{"table":"docs","rows":[)" + std::string(rows) +
+         R"(]}],"tombstoned":[],"removed":[],"removedBuckets":[],"cursor":"c","hasMore":false})";
+}
+
+TEST(PullUpdates, AreAskedForOnlyWhenNamed) {
+  PullRequest request;
+  request.cursor = "c";
+  EXPECT_EQ(encode_pull_request(request), R"({"cursor":"c"})");
+  request.updates = true;
+  EXPECT_EQ(encode_pull_request(request), R"({"cursor":"c","updates":true})");
+  EXPECT_TRUE(decode_pull_request(R"({"updates":true})")->updates);
+  EXPECT_FALSE(decode_pull_request(R"({"updates":false})")->updates);
+  EXPECT_FALSE(decode_pull_request("{}")->updates);
+  EXPECT_EQ(refusal(R"({"updates":1})"), "updates must be true or false");
+}
+
+TEST(PullUpdates, AreReadAsTheColumnsValueAndNamed) {
+  const auto page =
+      decode_page(doc_domain(), page_with(R"({"id":"1","body":"AQI=","marks":"AAA="},)"
+                                          R"({"id":"2","body":{"update":"AwQ="},"marks":"AAA="},)"
+                                          R"({"id":"3","body":"AQI=","marks":"AAA="},)"
+                                          R"({"id":"4","body":{"update":"AAA="},"marks":{"update":"AQI=","more":1}})"));
+  ASSERT_TRUE(page) << page.error().message;
+  const ChangedTable& changed = page->changed[0];
+  using Columns = std::vector<std::size_t>;
+  EXPECT_EQ(changed.updates, (std::vector<Columns>{{}, {1}, {}, {1, 2}}));
+  EXPECT_EQ(changed.rows[1][1], Value(Blob{{3, 4}}));
+  EXPECT_EQ(changed.rows[3][2], Value(Blob{{1, 2}}));
+  EXPECT_EQ(changed.rows[0][1], Value(Blob{{1, 2}}));
+  EXPECT_TRUE(
+      decode_page(doc_domain(), page_with(R"({"id":"1","body":"AQI=","marks":"AAA="})"))->changed[0].updates.empty());
+}
+
+TEST(PullUpdates, ThatAreNoneAreRefused) {
+  for (const char* body : {R"({"update":7})", R"({"update":"%"})", R"({})", R"({"update":null})", R"([])", "7"}) {
+    const auto page =
+        decode_page(doc_domain(), page_with(R"({"id":"1","marks":"AAA=","body":)" + std::string(body) + "}"));
+    ASSERT_FALSE(page) << body;
+    EXPECT_NE(page.error().message.find("changed[0].rows[0]"), std::string::npos) << page.error().message;
+  }
+  // Another column than a CRDT column takes no update.
+  EXPECT_FALSE(decode_page(doc_domain(), page_with(R"({"id":{"update":"AAA="}})")));
+}
+
+TEST(PullPage, TellsTheHighestStampOfItsRows) {
+  PageWriter::Tail tail;
+  tail.hlc = "2026-01-02T03:04:05.000Z-0001-00000000000000000000000000000000";
+  const std::string body = PageWriter().finish(tail);
+  EXPECT_NE(body.find(R"(,"hlc":"2026-01-02T03:04:05.000Z-0001-00000000000000000000000000000000","serverTime":)"),
+            std::string::npos)
+      << body;
+  EXPECT_EQ(decode_page(doc_domain(), body)->hlc, tail.hlc);
+  const std::string without = PageWriter().finish({});
+  EXPECT_EQ(without.find("hlc"), std::string::npos);
+  EXPECT_EQ(decode_page(doc_domain(), without)->hlc, std::nullopt);
+}
+
 }  // namespace
 }  // namespace nizhal::protocol

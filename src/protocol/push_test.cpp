@@ -218,6 +218,56 @@ TEST(PushReply, RefusesWhatItCannotUnderstand) {
   EXPECT_FALSE(decode_push_reply("<html>502</html>").has_value());
 }
 
+PushConflict a_conflict(std::string lost) {
+  return {.table = "cards",
+          .key = "c\"1",
+          .column = "title",
+          .lost = std::move(lost),
+          .at = Timestamp{1'767'323'045'000'000},
+          .winner_at = Timestamp{1'767'323'046'500'000}};
+}
+
+TEST(PushConflicts, AreInTheResultAndReadBack) {
+  PushReply reply;
+  reply.results.push_back({.client_mutation_id = "m1", .status = PushStatus::applied});
+  reply.results.back().conflicts = {a_conflict(R"("my title")"), a_conflict("null")};
+  const std::string body = encode_push_reply(reply);
+  EXPECT_EQ(body,
+            R"({"results":[{"clientMutationId":"m1","status":"applied","conflicts":[)"
+            R"({"table":"cards","key":"c\"1","column":"title","lost":"my title","at":"2026-01-02T03:04:05.000000Z",)"
+            R"("winnerAt":"2026-01-02T03:04:06.500000Z"},)"
+            R"({"table":"cards","key":"c\"1","column":"title","lost":null,"at":"2026-01-02T03:04:05.000000Z",)"
+            R"("winnerAt":"2026-01-02T03:04:06.500000Z"}]}]})");
+  const auto decoded = decode_push_reply(body);
+  ASSERT_TRUE(decoded) << decoded.error().message;
+  EXPECT_EQ(decoded->results[0].conflicts, reply.results[0].conflicts);
+}
+
+TEST(PushConflicts, WhatIsRecordedIsReadAgain) {
+  EXPECT_EQ(encode_conflicts({}), "");
+  EXPECT_TRUE(decode_conflicts("").empty());
+  const std::vector<PushConflict> conflicts = {a_conflict(R"({"a":[1,2]})"), a_conflict("true")};
+  const std::string text = encode_conflicts(conflicts);
+  EXPECT_EQ(decode_conflicts(text), conflicts);
+  EXPECT_EQ(encode_conflicts(decode_conflicts(text)), text);
+  for (std::size_t size = 0; size < text.size(); ++size) EXPECT_TRUE(decode_conflicts(text.substr(0, size)).empty());
+  for (const char* other : {"7", "{}", "[7]", "[{}]", R"([{"table":"a","key":"b","column":"c","lost":1}])"})
+    EXPECT_TRUE(decode_conflicts(other).empty()) << other;
+}
+
+TEST(PushConflicts, ThatAreNoneAreRefused) {
+  for (const char* conflicts :
+       {"7", "[7]", "[{}]",
+        R"([{"table":"a","key":"b","column":"c","at":"2026-01-02T03:04:05Z","winnerAt":"2026-01-02T03:04:05Z"}])",
+        R"([{"table":"a","key":"b","column":"c","lost":1,"at":"now","winnerAt":"2026-01-02T03:04:05Z"}])"}) {
+    const auto decoded = decode_push_reply(
+        std::string(R"({"results":[{"clientMutationId":"m","status":"applied","conflicts":)") + conflicts + "}]}");
+    ASSERT_FALSE(decoded) << conflicts;
+    EXPECT_EQ(decoded.error().code, ErrorCode::bad_request);
+    EXPECT_NE(decoded.error().message.find("results[0].conflicts must"), std::string::npos) << decoded.error().message;
+  }
+}
+
 TEST(ErrorBody, CarriesCodeMessageAndMore) {
   json::object extra;
   extra["lastMutationId"] = 4;

@@ -128,7 +128,6 @@ TEST(FieldMerge, OfAWholeObjectOnlyWhatDiffersIsAnEdit) {
   EXPECT_EQ(stamps.of("title"), stamp_at(20, "b"));
   EXPECT_EQ(stamps.of("color"), stamp_at(10, "c"));
   EXPECT_EQ(stamps.of("owner"), stamp_at(1, "a"));
-  EXPECT_TRUE(sheet.edit(stamp_at(40, "c"), changes, true).changes.empty() == false);
   EXPECT_TRUE(sheet.edit(stamp_at(50, "c"), changes, true).changes.empty());
 }
 
@@ -266,7 +265,8 @@ TEST(CrdtMerge, RecentUpdatesBeginWhereTheRowDoesAndHoldWhatCame) {
   EXPECT_EQ(recent.since("body", Version{10})->size(), 2U);
   EXPECT_EQ(recent.since("body", Version{12})->size(), 1U);
   Pad follower(7);
-  for (const crdt::Bytes& update : *recent.since("body", Version{10})) follower.take(update);
+  const auto updates = recent.since("body", Version{10});
+  for (const crdt::Bytes& update : *updates) follower.take(update);
   EXPECT_EQ(follower.text(), "xy");
 }
 
