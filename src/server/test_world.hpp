@@ -297,6 +297,8 @@ class World {
   QueueExecutor executor;
   JwtAuthenticator authenticator;
   std::vector<std::string> log_lines;
+  std::vector<ReportedConflict> conflicts;
+  std::function<void(const ReportedConflict&)> on_conflict = nullptr;
   std::shared_ptr<const CompiledDomain> domain;
   std::unique_ptr<FaultyStorage> storage;
   std::unique_ptr<ServerSync> server;
@@ -312,7 +314,13 @@ class World {
     const auto provisioned = storage->provision();
     EXPECT_TRUE(provisioned) << (provisioned ? "" : provisioned.error().message);
     server = std::make_unique<ServerSync>(
-        domain, ServerOutside{clock, random, executor, *storage, authenticator, log, nullptr, &timers}, limits_);
+        domain,
+        ServerOutside{clock, random, executor, *storage, authenticator, log, nullptr, &timers,
+                      [this](const ReportedConflict& conflict) {
+                        conflicts.push_back(conflict);
+                        if (on_conflict) on_conflict(conflict);
+                      }},
+        limits_);
   }
 
   Limits limits_;

@@ -74,8 +74,8 @@ inline bool has_more(const std::string& page) { return page.find(R"("hasMore":tr
 
 class TailWorld {
  public:
-  explicit TailWorld(BackendKind kind, server::Limits given = {})
-      : db(kind, office_domain()),
+  explicit TailWorld(BackendKind kind, server::Limits given = {}, Domain domain = office_domain())
+      : db(kind, std::move(domain)),
         counting(*db.storage),
         clock(Timestamp{1'767'225'600'000'000}),
         limits(std::move(given)) {
