@@ -164,5 +164,33 @@ TEST(ContractVersions, CompareByNumber) {
     EXPECT_EQ(compare_versions(bad, "1"), std::nullopt) << bad;
 }
 
+struct Page {
+  std::string id, title;
+  CrdtText body;
+};
+
+TEST(ContractOfMerging, TellsTheTablesPolicyAndWhichColumnsMergeByThemselves) {
+  Domain domain("pages", {.version = "1.0.0"});
+  const auto pages = table<Page>("pages")
+                         .key("id", &Page::id)
+                         .column("title", &Page::title)
+                         .column("body", &Page::body)
+                         .merge(Merge::Field);
+  domain.add(pages);
+  domain.rule("mine").parameter("me", actor::user_id).data(pages, eq("id", "me"));
+  const auto compiled = CompiledDomain::compile(std::move(domain));
+  ASSERT_TRUE(compiled) << compiled.error().message;
+  const json::object document = contract(**compiled);
+  for (const char* extension : {"x-nizhal", "x-echo"}) {
+    const json::object& told = document.at(extension).get_object().at("tables").get_object().at("pages").get_object();
+    EXPECT_EQ(to_text(told.at("merge")), R"("field")");
+    EXPECT_EQ(to_text(told.at("columns")),
+              R"([{"name":"id","type":"text","nullable":false},{"name":"title","type":"text","nullable":false},)"
+              R"({"name":"body","type":"crdt_text","nullable":false,"merge":"crdt"}])");
+  }
+  EXPECT_NE(to_text(document).find(R"("body":{"type":"string","contentEncoding":"base64","default":"AAA="})"),
+            std::string::npos);
+}
+
 }  // namespace
 }  // namespace nizhal

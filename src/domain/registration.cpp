@@ -40,6 +40,9 @@ void check_column(const TableDef& table, const ColumnDef& column, Findings& find
   if (is_crdt(column.type) && column.nullable)
     findings.error("nullable_crdt", place, fmt::format("the column of type {} can be null", to_string(column.type)),
                    "declare the member without std::optional: a new CrdtText or CrdtMap is empty");
+  if (is_crdt(column.type) && column.default_value && *column.default_value != Value(Blob{CrdtText{}.state}))
+    findings.error("crdt_default", place, "a CRDT column has no default value of its own",
+                   "leave default_value() out: a new one is empty; write into it when the row is inserted");
   if (column.default_value) {
     std::string why;
     if (!check_value(column, *column.default_value, &why))
@@ -85,6 +88,9 @@ void check_tables(const Domain& domain, Findings& findings) {
                        "remove one; .key(…) already declares the key's column");
     }
     check_key(*table, findings);
+    if (table->merge == Merge::Field && table->append_only)
+      findings.error("nothing_to_merge", place, "Merge::Field on an append-only table: its rows are never edited",
+                     "leave out .merge(Merge::Field) or .append_only()");
   }
 }
 

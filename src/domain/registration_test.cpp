@@ -208,6 +208,23 @@ TEST(Registration, ACrdtColumnIsNeverNull) {
   EXPECT_EQ(found.first.message, "the column of type crdt_map can be null");
 }
 
+TEST(Registration, ACrdtColumnIsNoKeyAndHasNoDefaultOfItsOwn) {
+  Domain key("d");
+  key.add(table<Document>("t").key("text", &Document::text).column("id", &Document::id));
+  EXPECT_EQ(errors_of(key).codes, Codes{"bad_key_type"});
+  Domain standard("d");
+  standard.add(table<Document>("t")
+                   .key("id", &Document::id)
+                   .column("text", &Document::text, default_value(CrdtText{{1, 2, 3}})));
+  EXPECT_EQ(errors_of(standard).codes, Codes{"crdt_default"});
+}
+
+TEST(Registration, WhatIsNeverEditedHasNothingToMerge) {
+  Domain d("d");
+  d.add(notes().merge(Merge::Field).append_only());
+  EXPECT_EQ(errors_of(d).codes, Codes{"nothing_to_merge"});
+}
+
 TEST(Registration, AMutatorNeedsABodyAndAPositiveVersion) {
   Domain without = tables_only();
   without.mutator<test::Note>("m");
