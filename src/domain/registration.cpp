@@ -40,7 +40,8 @@ void check_column(const TableDef& table, const ColumnDef& column, Findings& find
   if (is_crdt(column.type) && column.nullable)
     findings.error("nullable_crdt", place, fmt::format("the column of type {} can be null", to_string(column.type)),
                    "declare the member without std::optional: a new CrdtText or CrdtMap is empty");
-  if (is_crdt(column.type) && column.default_value && *column.default_value != Value(Blob{CrdtText{}.state}))
+  if (is_crdt(column.type) && !column.nullable && column.default_value &&
+      *column.default_value != Value(Blob{CrdtText{}.state}))
     findings.error("crdt_default", place, "a CRDT column has no default value of its own",
                    "leave default_value() out: a new one is empty; write into it when the row is inserted");
   if (column.default_value) {

@@ -238,7 +238,9 @@ INSTANTIATE_TEST_SUITE_P(On, Merging, every_backend(), kind_name);
 TEST_P(Merging, DevicesHaveWhatIsInScopeWithUpdatesOrWholeStatesTailOrNot) {
   const std::uint64_t seed = test_seed("merging");
   std::uint64_t updates = 0, states = 0, conflicts = 0, hits = 0;
-  for (std::uint64_t run = 0; run < 6 && !HasFailure(); ++run) {
+  // Where each statement crosses a socket fewer will do: what is different there is in the storage's own tests.
+  const std::uint64_t runs = GetParam() == BackendKind::sqlite ? 6 : 2;
+  for (std::uint64_t run = 0; run < runs && !HasFailure(); ++run) {
     MergeHistory history(GetParam(), seed + run);
     history.run(60);
     EXPECT_FALSE(HasFailure()) << "in history " << seed + run;
@@ -250,9 +252,9 @@ TEST_P(Merging, DevicesHaveWhatIsInScopeWithUpdatesOrWholeStatesTailOrNot) {
   std::printf("%llu rows came with updates, %llu whole; %llu pushes lost something; %llu pages came from the tail\n",
               static_cast<unsigned long long>(updates), static_cast<unsigned long long>(states),
               static_cast<unsigned long long>(conflicts), static_cast<unsigned long long>(hits));
-  EXPECT_GT(updates, 20U);
-  EXPECT_GT(states, 50U);
-  EXPECT_GT(conflicts, 5U);
+  EXPECT_GT(updates, 2 * runs);
+  EXPECT_GT(states, 10 * runs);
+  EXPECT_GT(conflicts, 0U);
 }
 
 }  // namespace
