@@ -58,6 +58,7 @@ struct Words {
   ClientOptions client;
   std::string name, args, sql, timeout = "10m";
   std::int64_t dead_letter = 0;
+  std::int64_t conflict = 0;
   std::string client_mutation_id;
   bool watches = false;
   WatchOptions watch;
@@ -221,6 +222,16 @@ void add_client_command(const Commands& commands) {
         return client_discard(globals, store, given.dead_letter);
       });
   discard->add_option("ID", words->dead_letter, "Its id in the list")->required();
+
+  CLI::App* conflicts =
+      add(client, "conflicts", "List the edits of this device that lost to later ones of others",
+          [](const Globals& globals, Store& store, const Words&) { return client_conflicts(globals, store); });
+  conflicts->require_subcommand(0, 1);
+  CLI::App* dismiss =
+      add(conflicts, "dismiss", "Take one off the list", [](const Globals& globals, Store& store, const Words& given) {
+        return client_dismiss(globals, store, given.conflict);
+      });
+  dismiss->add_option("ID", words->conflict, "Its id in the list")->required();
 }
 
 }  // namespace nizhal::cli

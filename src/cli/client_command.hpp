@@ -66,6 +66,9 @@ int client_outbox(const Globals& globals, const Store& store);
 int client_dead_letters(const Globals& globals, const Store& store);
 int client_retry(const Globals& globals, Store& store, std::int64_t dead_letter, const std::string* args);
 int client_undo(const Globals& globals, Store& store, const std::string& client_mutation_id);
+/// This device's edits that lost to later ones.
+int client_conflicts(const Globals& globals, const Store& store);
+int client_dismiss(const Globals& globals, Store& store, std::int64_t conflict);
 int client_discard(const Globals& globals, Store& store, std::int64_t dead_letter);
 
 }  // namespace nizhal::cli

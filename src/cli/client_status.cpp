@@ -56,6 +56,7 @@ json::object status_as_json(const StoreStatus& status) {
                       {"upgradeRequired", status.upgrade_required},
                       {"pending", status.pending},
                       {"deadLetters", status.dead_letters},
+                      {"conflicts", status.conflicts},
                       {"progress", progress},
                       {"lastSynced", status.last_synced ? json::value(to_iso8601(*status.last_synced)) : json::value()},
                       {"lastError", text_or_null(status.last_error)},
@@ -75,6 +76,7 @@ std::string status_as_line(const StoreStatus& status) {
   if (status.pulling) line += ", pulling";
   if (status.progress_rows) line += " " + progress_text(status);
   line += fmt::format(", pending {}, dead letters {}", status.pending, status.dead_letters);
+  if (status.conflicts != 0) line += yellow(fmt::format(", conflicts {}", status.conflicts));
   if (status.last_synced) line += ", last synced " + to_iso8601(*status.last_synced);
   if (status.upgrade_required) line += yellow(", upgrade required");
   if (status.storage != StoreStatus::Storage::ok)
@@ -98,6 +100,7 @@ int client_status(const Globals& globals, const Store& store) {
   line("last synced", status.last_synced ? to_iso8601(*status.last_synced) : "never");
   line("pending", fmt::format("{}", status.pending));
   line("dead letters", status.dead_letters == 0 ? "0" : red(fmt::format("{}", status.dead_letters)));
+  if (status.conflicts != 0) line("conflicts", yellow(fmt::format("{}", status.conflicts)));
   if (status.progress_rows) line("first sync", progress_text(status));
   if (status.clock_skew_ms != 0) line("clock skew", fmt::format("{} ms", status.clock_skew_ms));
   if (status.standby) line("syncing", "another process that has this file open does it");

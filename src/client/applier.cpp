@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <functional>
+#include <utility>
 
 #include "client/base_rows.hpp"
 #include "client/clock_correction.hpp"
@@ -134,14 +135,29 @@ class PageSequence {
   base_rows::BucketKeys covered_;
 };
 
+/// Stamps that rows bear, as far as the server can have let them pass: what is edited here after seeing these rows is
+/// above them.
+Result<void> observe_stamp(StoreState& state, const protocol::PullPage& page) {
+  if (!page.hlc) return {};
+  const auto seen = parse_hlc(*page.hlc);
+  if (!seen) {
+    state.log.warning("pull", "the page's hlc is no stamp and is ignored");
+    return {};
+  }
+  return observe(state, *seen,
+                 page.server_time && page.server_time->microseconds != 0 ? *page.server_time : state.now());
+}
+
 Result<void> move_to(StoreState& state, const protocol::PullPage& page, SyncState sync_state) {
   Meta& meta = *state.meta;
   if (auto kept = meta.set(meta_key::kCursor, page.cursor); !kept) return kept;
   if (auto kept = meta.set(meta_key::kEpoch, page.epoch); !kept) return kept;
   if (auto kept = meta.set(meta_key::kSyncState, to_string(sync_state)); !kept) return kept;
-  if (page.has_more) return {};
+  if (page.has_more) return observe_stamp(state, page);
   if (auto kept = meta.set(meta_key::kLastSynced, to_iso8601(state.now())); !kept) return kept;
-  return note_server_time(state, page);
+  // The clock is put right first: it may start again below what it showed, never below what was seen.
+  if (auto noted = note_server_time(state, page); !noted) return noted;
+  return observe_stamp(state, page);
 }
 
 struct Pages {
@@ -253,10 +269,21 @@ Result<bool> is_still_asked(StoreState& state, const protocol::PullRequest& sent
   return sent.cursor == *expected && sync_state == parse_sync_state(state.meta->get(meta_key::kSyncState));
 }
 
+/// The next pull brings everything again. The state stays what it is: that pull is staged, so nothing that is shown
+/// disappears before it is here.
+Result<void> start_afresh(StoreState& state) {
+  return in_transaction(state, [&]() -> Result<void> {
+    if (auto done = puller::drop_staged(state); !done) return done;
+    if (auto kept = state.meta->set(meta_key::kSyncState, to_string(SyncState::done)); !kept) return kept;
+    return state.meta->set(meta_key::kCursor, "");
+  });
+}
+
 }  // namespace
 
 Result<PullApplied> apply_page(StoreState& state, const protocol::PullRequest& sent, const protocol::PullPage& page) {
   PullApplied applied;
+  state.misfit.clear();
   auto expected = puller::position(state);
   if (!expected) return tl::unexpected(expected.error());
   // An answer to a question that is no longer the question: the next pull asks the right one.
@@ -270,13 +297,7 @@ Result<PullApplied> apply_page(StoreState& state, const protocol::PullRequest& s
   if (!starts_over && !sent.cursor.empty() && !epoch.empty() && page.epoch != epoch) {
     // Another generation of the server that took the cursor all the same: only a fresh start is sure to be whole.
     state.log.warning("pull", "the server's epoch changed: pulling everything again");
-    auto restarted = in_transaction(state, [&]() -> Result<void> {
-      if (auto done = puller::drop_staged(state); !done) return done;
-      // The state stays what it is: the fresh start is staged, so nothing that is shown disappears before it is here.
-      if (auto kept = state.meta->set(meta_key::kSyncState, to_string(SyncState::done)); !kept) return kept;
-      return state.meta->set(meta_key::kCursor, "");
-    });
-    if (!restarted) return tl::unexpected(restarted.error());
+    if (auto restarted = start_afresh(state); !restarted) return tl::unexpected(restarted.error());
     return applied;
   }
 
@@ -295,6 +316,7 @@ Result<PullApplied> apply_page(StoreState& state, const protocol::PullRequest& s
         if (!still) return tl::unexpected(still.error());
         if (is_outdated = !*still; is_outdated) return {};
         if (auto kept = puller::stage(state, page, starts_over); !kept) return kept;
+        if (auto observed = observe_stamp(state, page); !observed) return observed;
         return state.meta->set(meta_key::kSyncState, to_string(SyncState::done));
       });
     }
@@ -310,7 +332,16 @@ Result<PullApplied> apply_page(StoreState& state, const protocol::PullRequest& s
       return apply_complete(state, page, {.has_staged = *staged, .starts_over = starts_over}, *confirmation, applied);
     });
   }();
+  if (!done && !state.misfit.empty()) {
+    // The device's copy is not what the server takes it for. Whole states, which a pull from the start brings, mend it.
+    state.log.warning("pull", state.misfit + ": pulling everything again");
+    if (auto restarted = start_afresh(state); !restarted) return tl::unexpected(restarted.error());
+    // Should that not help either, it is tried again as a failure is: later and later.
+    if (std::exchange(state.is_after_misfit, true)) return tl::unexpected(done.error());
+    return PullApplied{};
+  }
   if (!done) return tl::unexpected(done.error());
+  if (!page.has_more) state.is_after_misfit = false;
   if (is_outdated) return PullApplied{};
   if (is_put_aside) return applied;
   applied.complete = !page.has_more;

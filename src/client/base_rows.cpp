@@ -1,8 +1,11 @@
 #include "client/base_rows.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/json.hpp"
+#include "client/crdt_columns.hpp"
 #include "client/row_writer.hpp"
 #include "client/store_schema.hpp"
 #include "domain/value_json.hpp"
@@ -107,17 +110,32 @@ Result<void> apply(StoreState& state, const protocol::PullPage& page, BucketKeys
 
 Result<void> write(StoreState& state, const protocol::PullPage& page, const LeaveOut& leave_out) {
   Result<void> done;
-  for_each_change(state.domain(), page, [&](const TableDef& table, const Value& key, const Row* row) {
-    if (!done || (leave_out && leave_out(table, key))) return;
-    if (!row) {
-      if (auto removed = row_writer::remove(state, table, key); !removed) done = tl::unexpected(removed.error());
-    } else if (lacks_required(table, *row)) {
-      done = row_writer::upsert(state, table, fill_required(table, *row));
-    } else {
-      done = row_writer::upsert(state, table, *row);
-    }
-  });
+  for_each_change(
+      state.domain(), page, [&](const TableDef& table, const Value& key, const Row* row, const Updates& updates) {
+        if (!done || (leave_out && leave_out(table, key))) return;
+        if (!row) {
+          if (auto removed = row_writer::remove(state, table, key); !removed) done = tl::unexpected(removed.error());
+        } else if (!updates.empty()) {
+          auto base = sqlite::select_row(*state.connection, table, key);
+          auto whole = base ? merged(state, table, *base, *row, updates) : Result<Row>(tl::unexpected(base.error()));
+          done = whole ? row_writer::upsert(state, table, fill_required(table, std::move(*whole)), &*base)
+                       : Result<void>(tl::unexpected(whole.error()));
+        } else if (lacks_required(table, *row)) {
+          done = row_writer::upsert(state, table, fill_required(table, *row));
+        } else {
+          done = row_writer::upsert(state, table, *row);
+        }
+      });
   return done;
+}
+
+Result<Row> merged(StoreState& state, const TableDef& table, const std::optional<Row>& base, Row row,
+                   const Updates& updates) {
+  Result<Row> whole = base ? crdt_columns::merge_pulled(table, *base, std::move(row), updates)
+                           : Result<Row>(failure(ErrorCode::bad_request, "the row is not here"));
+  if (whole) return whole;
+  state.misfit = fmt::format("an update of table \"{}\": {}", table.name, whole.error().message);
+  return failure(ErrorCode::bad_request, state.misfit);
 }
 
 bool keeps_buckets(const StoreState& state, const protocol::PullPage& page) {

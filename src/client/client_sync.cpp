@@ -383,6 +383,7 @@ StoreStatus ClientSync::status() const {
   FileFacts facts = state_->store.facts();
   status.pending = facts.pending;
   status.dead_letters = facts.dead_letters;
+  status.conflicts = facts.conflicts;
   status.user_id = std::move(facts.actor.user_id);
   status.owner_id = std::move(facts.actor.owner_id);
   status.client_id = std::move(facts.client_id);

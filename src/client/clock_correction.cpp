@@ -2,12 +2,20 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "client/outbox.hpp"
 #include "client/rebase.hpp"
+#include "client/tuning.hpp"
 
 namespace nizhal::client {
+
+namespace {
+
+/// A server whose clock says `now` may have let it pass.
+bool is_possible(const Hlc& stamp, Timestamp now) {
+  return stamp.milliseconds <= now.microseconds / 1000 + kClockDriftMaxMs;
+}
+
+}  // namespace
 
 std::int64_t offset_to(StoreState& state, Timestamp server_time) {
   return (server_time.microseconds - state.clock.now().microseconds) / 1000;
@@ -20,15 +28,15 @@ Result<void> correct_clock(StoreState& state, std::int64_t offset_ms) {
   auto entries = outbox::list(state, outbox::Which::all);
   if (!entries) return tl::unexpected(entries.error());
   // The highest stamp of this very moment: what is above it comes from the future.
-  const std::string now = Hlc{state.now().microseconds / 1000, 0xffff, std::string(32, 'f')}.text();
-  std::string highest;
-  for (const outbox::Entry& entry : *entries) {
-    if (entry.hlc <= now) highest = std::max(highest, entry.hlc);
+  const Hlc moment{state.now().microseconds / 1000, 0xffff, std::string(32, 'f')};
+  const std::string now = moment.text();
+  // The clock starts again below the wrong stamps, but above those that stay: all up to this moment, wherever they are
+  // by now, and what rows were seen to bear.
+  if (moment < state.hybrid_clock->last()) {
+    state.hybrid_clock.emplace(hlc_node(meta.get(meta_key::kClientId)), moment);
+    const auto seen = parse_hlc(meta.get(meta_key::kSeenHlc));
+    if (seen && is_possible(*seen, state.now())) state.hybrid_clock->observe(*seen);
   }
-  // The clock starts again below the wrong stamps, but above those that stay.
-  const std::string node = hlc_node(meta.get(meta_key::kClientId));
-  const bool was_ahead = state.hybrid_clock->last().text() > now;
-  if (was_ahead) state.hybrid_clock.emplace(node, parse_hlc(highest).value_or(Hlc{0, 0, node}));
   if (auto kept = meta.set(meta_key::kLastHlc, state.hybrid_clock->last().text()); !kept) return kept;
   for (outbox::Entry& entry : *entries) {
     if (entry.hlc <= now || entry.covered || entry.outcome_known) continue;
@@ -39,6 +47,20 @@ Result<void> correct_clock(StoreState& state, std::int64_t offset_ms) {
     if (auto kept = outbox::update(state, entry); !kept) return kept;
   }
   return {};
+}
+
+Result<void> observe(StoreState& state, const Hlc& seen, Timestamp now) {
+  if (!is_possible(seen, now)) {
+    state.log.warning("pull", fmt::format("a row's stamp {} is too far ahead and is ignored", seen.text()));
+    return {};
+  }
+  const auto before = parse_hlc(state.meta->get(meta_key::kSeenHlc));
+  if (state.hybrid_clock->last() < seen) {
+    state.hybrid_clock->observe(seen);
+    state.is_stamp_kept = false;
+  }
+  if (before && seen <= *before && is_possible(*before, now)) return {};
+  return state.meta->set(meta_key::kSeenHlc, seen.text());
 }
 
 }  // namespace nizhal::client

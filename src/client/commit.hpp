@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include <nizhal/conflict.hpp>
 #include <nizhal/outcome.hpp>
 #include <nizhal/table.hpp>
 
@@ -45,6 +46,7 @@ struct Commit {
   std::uint64_t number = 0;  // 1, 2, 3 … of this handle's commits; what others wrote is noticed with the next
   ChangeSet changes;
   std::vector<Settlement> settlements;
+  std::vector<LostEdit> lost_edits;
 };
 
 class CommitListener {

@@ -18,7 +18,7 @@ struct FileFacts {
   std::string client_id;
   std::optional<Timestamp> last_synced;
   std::int64_t clock_offset_ms = 0;
-  std::uint64_t pending = 0, dead_letters = 0;
+  std::uint64_t pending = 0, dead_letters = 0, conflicts = 0;
   StoreStatus::Storage storage = StoreStatus::Storage::ok;
   std::string storage_error;
 };
@@ -26,38 +26,44 @@ struct FileFacts {
 /// What a failure of the file means for the status; nothing when it says nothing of the file (busy, refused, …).
 std::optional<StoreStatus::Storage> storage_of(ErrorCode code);
 
-/// How many mutations are pending and how many are dead letters.
+/// How many mutations are pending, how many are dead letters, and how many edits lost.
 class Tally {
  public:
+  struct Counts {
+    std::int64_t pending = 0, dead_letters = 0, conflicts = 0;
+  };
   // In a transaction
-  void added_pending() { ++pending_change_; }
-  void removed_pending(std::size_t count = 1) { pending_change_ -= static_cast<std::int64_t>(count); }
-  void added_dead_letter() { ++dead_letters_change_; }
-  void removed_dead_letter() { --dead_letters_change_; }
+  void added_pending() { ++change_.pending; }
+  void removed_pending(std::size_t count = 1) { change_.pending -= static_cast<std::int64_t>(count); }
+  void added_dead_letter() { ++change_.dead_letters; }
+  void removed_dead_letter() { --change_.dead_letters; }
+  void added_conflict() { ++change_.conflicts; }
+  void removed_conflict() { --change_.conflicts; }
 
   void committed() {
-    pending_ += pending_change_;
-    dead_letters_ += dead_letters_change_;
+    counts_.pending += change_.pending;
+    counts_.dead_letters += change_.dead_letters;
+    counts_.conflicts += change_.conflicts;
     rolled_back();
   }
-  void rolled_back() { pending_change_ = dead_letters_change_ = 0; }
+  void rolled_back() { change_ = {}; }
 
   /// Another process wrote.
   void forget() { is_known_ = false; }
   bool is_known() const { return is_known_; }
   /// As counted outside a transaction.
-  void counted(std::int64_t pending, std::int64_t dead_letters) {
-    pending_ = pending;
-    dead_letters_ = dead_letters;
+  void counted(Counts counts) {
+    counts_ = counts;
     is_known_ = true;
   }
-  std::uint64_t pending() const { return static_cast<std::uint64_t>(pending_); }
-  std::uint64_t dead_letters() const { return static_cast<std::uint64_t>(dead_letters_); }
+  std::uint64_t pending() const { return static_cast<std::uint64_t>(counts_.pending); }
+  std::uint64_t dead_letters() const { return static_cast<std::uint64_t>(counts_.dead_letters); }
+  std::uint64_t conflicts() const { return static_cast<std::uint64_t>(counts_.conflicts); }
 
  private:
   bool is_known_ = false;
-  std::int64_t pending_ = 0, dead_letters_ = 0;
-  std::int64_t pending_change_ = 0, dead_letters_change_ = 0;  // of the open transaction
+  Counts counts_;
+  Counts change_;  // of the open transaction
 };
 
 }  // namespace nizhal::client

@@ -4,6 +4,7 @@
 
 #include "client/applier.hpp"
 #include "client/authoritative.hpp"
+#include "client/conflicts.hpp"
 #include "client/dead_letters.hpp"
 #include "client/identity.hpp"
 #include "client/inverses.hpp"
@@ -203,10 +204,20 @@ Result<void> LocalStore::discard(std::int64_t dead_letter) {
   return in_transaction(*state_, [&] { return dead_letters::discard(*state_, dead_letter); });
 }
 
+Result<std::vector<LostEdit>> LocalStore::conflicts() {
+  const std::lock_guard lock(state_->mutex);
+  return conflicts::list(*state_);
+}
+
+Result<void> LocalStore::dismiss_conflict(std::int64_t id) {
+  const std::lock_guard lock(state_->mutex);
+  return in_transaction(*state_, [&] { return conflicts::dismiss(*state_, id); });
+}
+
 Result<LocalStore::Counts> LocalStore::counts() {
   const std::lock_guard lock(state_->mutex);
   if (auto counted = state_->count(); !counted) return tl::unexpected(counted.error());
-  return Counts{state_->tally.pending(), state_->tally.dead_letters()};
+  return Counts{state_->tally.pending(), state_->tally.dead_letters(), state_->tally.conflicts()};
 }
 
 FileFacts LocalStore::facts() {

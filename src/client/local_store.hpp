@@ -71,8 +71,10 @@ class LocalStore {
   Result<std::vector<DeadLetter>> dead_letters();
   Result<Ticket> retry(std::int64_t dead_letter, std::optional<std::string_view> args);
   Result<void> discard(std::int64_t dead_letter);
+  Result<std::vector<LostEdit>> conflicts();
+  Result<void> dismiss_conflict(std::int64_t id);
   struct Counts {
-    std::uint64_t pending = 0, dead_letters = 0;
+    std::uint64_t pending = 0, dead_letters = 0, conflicts = 0;
   };
   Result<Counts> counts();
   /// What the status tells of the file, as of the last commit. Waits for no transaction, unless another process wrote.

@@ -42,6 +42,7 @@ inline constexpr std::string_view kConfirmedClientId = "last_confirmed_client_mu
 /// Ordinal: what is pending up to here may be in the server's rows under a client id of before (S19); "0": nothing is.
 inline constexpr std::string_view kPushFirst = "push_before_pull";
 inline constexpr std::string_view kLastHlc = "last_hlc";
+inline constexpr std::string_view kSeenHlc = "seen_hlc";  // the highest of the stamps that pulls brought
 inline constexpr std::string_view kClockOffset = "clock_offset_ms";
 inline constexpr std::string_view kServerTime = "last_server_time";
 inline constexpr std::string_view kStorageTried = "storage_tried";  // when a failing file was last tried (S11)

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/json.hpp"
+#include "client/crdt_columns.hpp"
 #include "client/rebase.hpp"
 #include "client/row_writer.hpp"
 #include "domain/arguments_codec.hpp"
@@ -180,6 +181,15 @@ bool MutationRun::check_changeable(const TableDef& table, const char* what) {
   return !table.append_only;
 }
 
+bool MutationRun::merge(const TableDef& table, const Result<void>& merged) {
+  if (merged) return true;
+  const char* code = crdt_columns::refusal_of(merged.error());
+  if (merged.error().code != ErrorCode::bad_request && merged.error().code != ErrorCode::invalid_args)
+    state_.log.error("mutate", fmt::format("table \"{}\": {}", table.name, merged.error().message));
+  refuse(code, fmt::format("table \"{}\", {}", table.name, merged.error().message));
+  return false;
+}
+
 void MutationRun::note_read(const TableDef& table, const Value& key) {
   footprint_.rows.push_back({row_id(table_id(table.name), key), false});
 }
@@ -262,7 +272,9 @@ void MutationRun::insert(const TableDef& table, const Row& row, Scope) {
   if (!own || !check_row(*own, row)) return;
   const Value& key = row[own->key_index()];
   note_read(*own, key);
-  auto inserted = row_writer::insert(state_, *own, row);
+  std::optional<Row> made;
+  if (own->has_crdt() && !merge(*own, crdt_columns::merge_written(*own, nullptr, made.emplace(row)))) return;
+  auto inserted = row_writer::insert(state_, *own, made ? *made : row);
   if (!inserted) return fail_write(*own, inserted.error());
   if (!*inserted)
     return refuse("already_exists", fmt::format("there is already a row with this key in \"{}\"", own->name));
@@ -276,8 +288,13 @@ void MutationRun::upsert(const TableDef& table, const Row& row, Scope) {
   const Value& key = row[own->key_index()];
   note_read(*own, key);
   const std::optional<Row> before = row_now(*own, key);
-  if (stopped() || (before && !check_changeable(*own, "changed")) || !remember(*own, key, before)) return;
-  if (auto done = row_writer::upsert(state_, *own, row, &before); !done) fail_write(*own, done.error());
+  if (stopped() || (before && !check_changeable(*own, "changed"))) return;
+  std::optional<Row> made;
+  if (own->has_crdt() &&
+      !merge(*own, crdt_columns::merge_written(*own, before ? &*before : nullptr, made.emplace(row))))
+    return;
+  if (!remember(*own, key, before)) return;
+  if (auto done = row_writer::upsert(state_, *own, made ? *made : row, &before); !done) fail_write(*own, done.error());
 }
 
 bool MutationRun::update(const TableDef& table, const Value& key,
@@ -297,6 +314,27 @@ bool MutationRun::update(const TableDef& table, const Value& key,
   }
   const std::optional<Row> before = row_now(*own, key);
   if (!before) return false;
+  if (changes.empty()) return true;
+  if (!own->has_crdt())
+    return remember(*own, key, before) && wrote(*own, row_writer::update(state_, *own, key, changes, &before));
+  std::vector<std::pair<std::size_t, Value>> merged = changes;
+  return merge(*own, crdt_columns::merge_changes(*own, *before, merged)) && remember(*own, key, before) &&
+         wrote(*own, row_writer::update(state_, *own, key, merged, &before));
+}
+
+bool MutationRun::replace(const TableDef& table, const Row& row, Scope) {
+  if (stopped()) return false;
+  const TableDef* own = resolve(table);
+  if (!own || !check_row(*own, row) || !check_changeable(*own, "changed")) return false;
+  const Value& key = row[own->key_index()];
+  note_read(*own, key);
+  const std::optional<Row> before = row_now(*own, key);
+  if (!before) return false;
+  Row made = row;
+  if (own->has_crdt() && !merge(*own, crdt_columns::merge_written(*own, &*before, made))) return false;
+  std::vector<std::pair<std::size_t, Value>> changes;
+  for (std::size_t i = 0; i < made.size(); ++i)
+    if (made[i] != (*before)[i]) changes.emplace_back(i, std::move(made[i]));
   if (changes.empty()) return true;
   return remember(*own, key, before) && wrote(*own, row_writer::update(state_, *own, key, changes, &before));
 }

@@ -35,6 +35,7 @@ class MutationRun : public MutatorBackend {
   void upsert(const TableDef& table, const Row& row, Scope scope) override;
   bool update(const TableDef& table, const Value& key, const std::vector<std::pair<std::size_t, Value>>& changes,
               Scope scope) override;
+  bool replace(const TableDef& table, const Row& row, Scope scope) override;
   bool remove(const TableDef& table, const Value& key, Scope scope) override;
   std::int64_t next_in_bucket(const TableDef& table, std::string_view number_column, std::string_view bucket_column,
                               const Value& bucket, Scope scope) override;
@@ -61,6 +62,8 @@ class MutationRun : public MutatorBackend {
   bool check_row(const TableDef& table, const Row& row);
   /// Refuses what would change or remove a row of an append-only table; `what` ends the sentence "its rows are never".
   bool check_changeable(const TableDef& table, const char* what);
+  /// What is written into CRDT columns becomes what they come to; a refusal when it cannot be merged.
+  bool merge(const TableDef& table, const Result<void>& merged);
   /// Takes down that the run's outcome depends on this row, there or not.
   void note_read(const TableDef& table, const Value& key);
   void note_written(const TableDef& table, const Value& key);

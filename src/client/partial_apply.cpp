@@ -66,16 +66,40 @@ class PartialApply {
     return !*found;
   }
 
+  Result<void> meet(const TableDef& table, const Value& key, const Row* row, const base_rows::Updates& updates) {
+    const auto [it, is_new] = met_.try_emplace({&table, key_text(key)});
+    Met& met = it->second;
+    std::optional<Row> target;
+    if (row) target = *row;
+    if (row && !updates.empty()) {
+      std::optional<Row> base = std::move(met.target);  // as an earlier page leaves it
+      if (is_new) {
+        met = {&table, key, std::nullopt};
+        auto found = found_after(met, it->first.second, 0);
+        if (!found) return tl::unexpected(found.error());
+        base = std::move(*found);
+      }
+      auto whole = base_rows::merged(state_, table, base, *row, updates);
+      if (!whole) return tl::unexpected(whole.error());
+      target = std::move(*whole);
+    }
+    if (target) target = fill_required(table, std::move(*target));
+    met = {&table, key, std::move(target)};
+    return {};
+  }
+
   Result<void> find_met() {
     if (!state_.footprints.is_empty()) {
       auto noted = pages_([&](const protocol::PullPage& page) -> Result<void> {
-        base_rows::for_each_change(state_.domain(), page, [&](const TableDef& table, const Value& key, const Row* row) {
-          const TableId id = table_id(table.name);
-          if (met_.size() > kMetRowsMax || !state_.footprints.meets(id, row_id(id, key))) return;
-          Met& met = met_[{&table, key_text(key)}];
-          met = {&table, key, row ? std::optional<Row>(fill_required(table, *row)) : std::nullopt};
-        });
-        return {};
+        Result<void> found;
+        base_rows::for_each_change(
+            state_.domain(), page,
+            [&](const TableDef& table, const Value& key, const Row* row, const base_rows::Updates& updates) {
+              const TableId id = table_id(table.name);
+              if (!found || met_.size() > kMetRowsMax || !state_.footprints.meets(id, row_id(id, key))) return;
+              found = meet(table, key, row, updates);
+            });
+        return found;
       });
       if (!noted) return noted;
     }
@@ -104,10 +128,10 @@ class PartialApply {
     }
   }
 
-  /// The row as the pending mutations after the confirmed ones found it.
-  Result<std::optional<Row>> found_by_pending(const Met& met, std::string_view key) {
+  /// The row as the mutations after this ordinal found it; after 0: the base's.
+  Result<std::optional<Row>> found_after(const Met& met, std::string_view key, std::int64_t ordinal) {
     const std::vector<std::int64_t> writers =
-        state_.footprints.writers_after(row_id(table_id(met.table->name), met.key), confirmed_up_to_);
+        state_.footprints.writers_after(row_id(table_id(met.table->name), met.key), ordinal);
     auto select = state_.connection->prepare(
         "SELECT before FROM nizhal_undo WHERE ordinal = ?1 AND table_name = ?2 AND key = ?3");
     if (!select) return tl::unexpected(select.error());
@@ -127,7 +151,7 @@ class PartialApply {
 
   Result<void> judge_met() {
     for (auto& [key, met] : met_) {
-      auto found = found_by_pending(met, key.second);
+      auto found = found_after(met, key.second, confirmed_up_to_);
       if (!found) return tl::unexpected(found.error());
       met.differs = *found != met.target;
     }

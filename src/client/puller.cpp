@@ -1,8 +1,29 @@
 #include "client/puller.hpp"
 
+#include <algorithm>
+
+#include "base/json.hpp"
 #include "domain/value_json.hpp"
 
 namespace nizhal::client::puller {
+namespace {
+
+/// As on the wire: an update is {"update": base64}.
+void append_row_with_updates(std::string& out, const TableDef& table, const Row& row,
+                             const std::vector<std::size_t>& updates) {
+  for (std::size_t i = 0; i < row.size() && i < table.columns.size(); ++i) {
+    out += i == 0 ? '{' : ',';
+    append_json_string(out, table.columns[i].name);
+    out += ':';
+    const bool is_update = std::find(updates.begin(), updates.end(), i) != updates.end();
+    if (is_update) out += R"({"update":)";
+    append_value_json(out, table.columns[i].type, row[i]);
+    if (is_update) out += '}';
+  }
+  out += '}';
+}
+
+}  // namespace
 
 Result<bool> has_staged(StoreState& state) {
   auto found = state.connection->query_integer("SELECT 1 FROM nizhal_staged LIMIT 1");
@@ -28,6 +49,7 @@ Result<protocol::PullRequest> next_pull(StoreState& state, std::size_t limit) {
     if (state.domain().is_delivered(i))
       request.schema->emplace(state.domain().table(i).name, state.domain().fingerprint(i).text());
   }
+  for (const auto& table : state.domain().tables()) request.updates = request.updates || table->has_crdt();
   return request;
 }
 
@@ -56,9 +78,13 @@ std::string encode(const CompiledDomain& domain, const protocol::PullPage& page)
   for (const protocol::ChangedTable& changed : page.changed) {
     const TableDef* table = domain.domain().find_table(changed.table);
     if (!table) continue;
-    for (const Row& row : changed.rows) {
+    for (std::size_t i = 0; i < changed.rows.size(); ++i) {
       text.clear();
-      append_row_json(text, *table, row);
+      if (i < changed.updates.size() && !changed.updates[i].empty()) {
+        append_row_with_updates(text, *table, changed.rows[i], changed.updates[i]);
+      } else {
+        append_row_json(text, *table, changed.rows[i]);
+      }
       writer.add_changed(changed.table, text);
     }
   }
@@ -86,6 +112,7 @@ std::string encode(const CompiledDomain& domain, const protocol::PullPage& page)
   tail.last_client_mutation_id = page.last_client_mutation_id;
   tail.progress = page.progress;
   tail.server_time = page.server_time.value_or(Timestamp{});
+  tail.hlc = page.hlc.value_or("");
   return writer.finish(tail);
 }
 

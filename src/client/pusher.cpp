@@ -7,6 +7,7 @@
 #include "base/json.hpp"
 #include "client/authoritative.hpp"
 #include "client/clock_correction.hpp"
+#include "client/conflicts.hpp"
 #include "client/dead_letters.hpp"
 #include "client/outbox.hpp"
 #include "client/rebase.hpp"
@@ -116,6 +117,7 @@ class Settlement {
   }
 
   Result<void> settle_applied(Entry& entry, const PushResult& result) {
+    if (auto noted = conflicts::note(state_, entry, result.conflicts); !noted) return noted;
     if (entry.is_skip()) {
       // The first answer to a skip that is "handled before" speaks of the mutation that it replaced.
       if (result.status == PushStatus::duplicate && entry.attempts <= 1) {

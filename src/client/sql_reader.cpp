@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "client/crdt_functions.hpp"
 #include "sqlite/error.hpp"
 
 namespace nizhal::client {
@@ -126,7 +127,10 @@ Result<std::unique_ptr<sqlite::Connection>> open_reading(const std::string& path
   sqlite::OpenOptions options;
   options.read_only = true;
   options.create = false;
-  return sqlite::Connection::open(path, options);
+  auto connection = sqlite::Connection::open(path, options);
+  if (!connection) return connection;
+  if (auto added = add_crdt_functions((*connection)->handle()); !added) return tl::unexpected(added.error());
+  return connection;
 }
 
 Result<SqlResult> read_sql(sqlite::Connection& connection, std::string_view text) {

@@ -64,6 +64,12 @@ CREATE TABLE IF NOT EXISTS nizhal_settled(
   message TEXT NOT NULL DEFAULT '', dropped INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS nizhal_subscription(
   rule TEXT NOT NULL, parameters TEXT NOT NULL, until TEXT, PRIMARY KEY(rule, parameters)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS nizhal_conflict(
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  client_mutation_id TEXT NOT NULL, table_name TEXT NOT NULL, key TEXT NOT NULL, column_name TEXT NOT NULL,
+  mutator TEXT NOT NULL, lost TEXT NOT NULL, at TEXT NOT NULL, winner_at TEXT NOT NULL,
+  dismissed INTEGER NOT NULL DEFAULT 0,
+  UNIQUE(client_mutation_id, table_name, key, column_name));
 )";
 
 constexpr const char* kFromFormat1 = R"(
@@ -87,9 +93,10 @@ Value zero_value(ColumnType type) {
     case ColumnType::real:
       return 0.0;
     case ColumnType::blob:
+      return Blob{};
     case ColumnType::crdt_text:
     case ColumnType::crdt_map:
-      return Blob{};
+      return Blob{{0, 0}};  // the empty update
     case ColumnType::numeric:
       return std::string("0");
     case ColumnType::date:
@@ -149,13 +156,16 @@ Result<void> prepare_control_tables(StoreState& state) {
         ErrorCode::schema_mismatch,
         fmt::format("this file was written by a newer release (format {}, this one knows {}); update the app", format,
                     kStoreFormat));
-  if (format != 1) return {};
+  if (format == 0 || format == kStoreFormat) return {};
   auto transaction = sqlite::Transaction::begin(*state.connection, sqlite::Transaction::Mode::immediate);
   if (!transaction) return tl::unexpected(transaction.error());
   // Another process that opens it at this moment may have been first.
   if (auto loaded = state.meta->load(); !loaded) return loaded;
-  if (state.meta->integer(meta_key::kFormat) != 1) return {};
-  if (auto changed = state.connection->execute(kFromFormat1); !changed) return changed;
+  const std::int64_t found = state.meta->integer(meta_key::kFormat);
+  if (found >= kStoreFormat) return {};
+  if (found == 1) {
+    if (auto changed = state.connection->execute(kFromFormat1); !changed) return changed;
+  }
   if (auto made = state.connection->execute(kControlTables); !made) return made;
   if (auto kept = state.meta->set(meta_key::kFormat, kStoreFormat); !kept) return kept;
   return transaction->commit();

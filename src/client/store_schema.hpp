@@ -11,6 +11,7 @@
 //   nizhal_inverse      the call that takes a mutation back, of the newest ones; undone_by: the mutation that did
 //   nizhal_settled      what became of the newest mutations that left the outbox: a code when it was a refusal
 //   nizhal_subscription buckets that the app asked for
+//   nizhal_conflict     edits of this device that lost to later ones; dismissed: only kept so that it is told once
 #pragma once
 
 #include <cstdint>
@@ -27,7 +28,8 @@ namespace nizhal::client {
 // 1  first
 // 2  dependency keys, writes that wait for the server, the chain of a dead letter, inverses, subscriptions, what became
 //    of the newest mutations
-inline constexpr std::int64_t kStoreFormat = 2;
+// 3  edits that lost to others
+inline constexpr std::int64_t kStoreFormat = 3;
 
 /// Refuses a file that belongs to something else than a device: nothing of it has been written yet.
 [[nodiscard]] Result<void> check_is_store(sqlite::Connection& connection);

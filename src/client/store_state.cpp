@@ -54,6 +54,7 @@ Result<std::shared_ptr<const Commit>> LocalStore::State::finish_commit() {
   commit->number = commits + 1;
   commit->changes = std::move(*finished);
   commit->settlements = std::exchange(settlements, {});
+  commit->lost_edits = std::exchange(lost_edits, {});
   return commit;
 }
 
@@ -73,7 +74,9 @@ Result<void> LocalStore::State::count() {
   if (!pending) return tl::unexpected(pending.error());
   auto dead = connection->query_integer("SELECT count(*) FROM nizhal_dead_letter");
   if (!dead) return tl::unexpected(dead.error());
-  tally.counted(pending->value_or(0), dead->value_or(0));
+  auto conflicts = connection->query_integer("SELECT count(*) FROM nizhal_conflict WHERE dismissed = 0");
+  if (!conflicts) return tl::unexpected(conflicts.error());
+  tally.counted({pending->value_or(0), dead->value_or(0), conflicts->value_or(0)});
   counted_version = version->value_or(0);
   return {};
 }
@@ -88,6 +91,7 @@ void LocalStore::State::refresh_facts() {
   }
   facts.pending = tally.pending();
   facts.dead_letters = tally.dead_letters();
+  facts.conflicts = tally.conflicts();
   are_counts_current = tally.is_known();
 }
 

@@ -64,6 +64,9 @@ struct LocalStore::State {
   LocalStore::RebaseWork rebase_work;
   ChangeRecorder changes;               // of the open transaction
   std::vector<Settlement> settlements;  // of the open transaction
+  std::vector<LostEdit> lost_edits;     // the same
+  std::string misfit;                   // why an update that a pull brings does not fit the rows here
+  bool is_after_misfit = false;         // of the pulls in hand: the last one was given up because of that
   std::uint64_t commits = 0;            // of this handle
   std::vector<CommitListener*> listeners;
   Tally tally;
@@ -142,6 +145,7 @@ auto in_transaction(StoreState& state, Work work) -> decltype(work()) {
   if (commit && commit->changes.is_unknown) state.changes.note_others();
   state.changes.roll_back();
   state.settlements.clear();
+  state.lost_edits.clear();
   state.rebase_marks = {};
   // The rows are back as they were, what is known of the pending mutations is not.
   if (state.footprints.is_changed()) state.footprints.forget();

@@ -56,6 +56,12 @@ inline constexpr std::int64_t kSettledMax = 10'000;
 inline constexpr std::size_t kPresencePayloadBytesMax = 4 * 1024;
 /// Who is there in all buckets together, bytes: some ten thousand people. More are not shown.
 inline constexpr std::size_t kPresenceBytesMax = 8 << 20;
+/// What a mutator may write into a CRDT column, bytes, and what that column may come to: a server's defaults, so that
+/// what it would refuse is refused here at once.
+inline constexpr std::size_t kCrdtUpdateBytesMax = 256 << 10;
+inline constexpr std::size_t kCrdtStateBytesMax = 4 << 20;
+/// A server re-stamps what is further ahead of its clock (S20): a stamp that it never let pass is not taken notice of.
+inline constexpr std::int64_t kClockDriftMaxMs = 60'000;
 /// Fixed part of an encoded mutation (names of its members, ids, stamp), for bounding a batch by bytes.
 inline constexpr std::size_t kMutationOverheadBytes = 400;
 

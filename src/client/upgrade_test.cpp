@@ -411,7 +411,7 @@ struct OlderFormat : AppUpgrade {
 TEST_F(OlderFormat, IsBroughtForwardWithAllThatItHolds) {
   for (int opens = 0; opens < 2; ++opens) {
     device.reopen();
-    EXPECT_EQ(device.sql_text("SELECT value FROM nizhal_meta WHERE key = 'format'"), "2");
+    EXPECT_EQ(device.sql_text("SELECT value FROM nizhal_meta WHERE key = 'format'"), "3");
     EXPECT_EQ(items(), "i1=four");
     ASSERT_EQ(device.outbox().size(), 1u);
     ASSERT_EQ(device.dead_letters().size(), 1u);

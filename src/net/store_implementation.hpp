@@ -15,6 +15,7 @@
 #include "client/client_sync.hpp"
 #include "client/live_queries.hpp"
 #include "client/local_store.hpp"
+#include "net/callbacks.hpp"
 #include "net/store_runtime.hpp"
 #include "net/ticket_board.hpp"
 
@@ -44,6 +45,21 @@ class StatusFollower : public client::CommitListener {
   StoreRuntime& runtime_;
 };
 
+/// Tells the app of edits that lost, on the store's thread.
+class ConflictFollower : public client::CommitListener {
+ public:
+  ConflictFollower(StoreRuntime& runtime, Log log) : runtime_(runtime), log_(std::move(log)) {}
+  void committed(std::shared_ptr<const client::Commit> commit) override;
+  Subscription add(std::function<void(const LostEdit&)> callback) {
+    return callbacks_->add(std::move(callback)).second;
+  }
+
+ private:
+  StoreRuntime& runtime_;
+  const Log log_;
+  std::shared_ptr<Callbacks<const LostEdit&>> callbacks_ = std::make_shared<Callbacks<const LostEdit&>>();
+};
+
 }  // namespace net
 
 class Store::Implementation {
@@ -57,13 +73,16 @@ class Store::Implementation {
         machine(*local, log, std::move(sync)),
         runtime(machine, std::move(options)),
         status_follower(runtime),
+        conflict_follower(runtime, log),
         board(make_board()) {
     local->add_listener(status_follower);
+    local->add_listener(conflict_follower);
     local->add_listener(*board);
   }
   ~Implementation() {
     board->close();
     local->remove_listener(*board);
+    local->remove_listener(conflict_follower);
     local->remove_listener(status_follower);
   }
 
@@ -86,6 +105,7 @@ class Store::Implementation {
   net::CoreMachine machine;
   net::StoreRuntime runtime;
   net::StatusFollower status_follower;
+  net::ConflictFollower conflict_follower;
   std::shared_ptr<detail::TicketBoard> board;
 
  private:

@@ -192,7 +192,7 @@ TEST_F(AppVersions, AStoreOfTheFirstFormatIsOpenedByTwoProcessesAtOnce) {
       EXPECT_EQ(status->code, 0);
     }
     EXPECT_EQ(query(copy, "SELECT count(*) AS n FROM tasks"), R"([{"n":3}])");
-    EXPECT_EQ(query(copy, "SELECT value FROM nizhal_meta WHERE key = 'format'"), R"([{"value":"2"}])");
+    EXPECT_EQ(query(copy, "SELECT value FROM nizhal_meta WHERE key = 'format'"), R"([{"value":"3"}])");
   }
 }
 
