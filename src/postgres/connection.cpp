@@ -153,6 +153,7 @@ struct Connection::State {
   PGconn* conn = nullptr;
   std::shared_ptr<PGcancel> cancel;
   bool open = false;
+  Clock::time_point opened_at;
   Deadline deadline;
   bool pooled = false;
   PGTransactionStatusType transaction = PQTRANS_IDLE;
@@ -438,6 +439,7 @@ Result<void> Connection::State::connect(const std::vector<std::pair<std::string,
     return failure(ErrorCode::unreachable, trimmed(PQerrorMessage(conn)));
   cancel = std::shared_ptr<PGcancel>(PQgetCancel(conn), [](PGcancel* handle) { PQfreeCancel(handle); });
   open = true;
+  opened_at = Clock::now();
   return {};
 }
 
@@ -589,6 +591,7 @@ std::vector<Connection::Notification> Connection::notifications() {
 
 int Connection::socket() const { return state_->open ? PQsocket(state_->conn) : -1; }
 
+std::chrono::steady_clock::time_point Connection::opened_at() const { return state_->opened_at; }
 bool Connection::is_open() const { return state_->open; }
 bool Connection::in_transaction() const {
   return state_->transaction == PQTRANS_INTRANS || state_->transaction == PQTRANS_INERROR;

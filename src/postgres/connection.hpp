@@ -116,6 +116,8 @@ class Connection {
   /// To wait for more to read; -1 when the connection is broken.
   int socket() const;
 
+  /// From when on: a crash of the server since then would have broken it, where no pooler is between.
+  std::chrono::steady_clock::time_point opened_at() const;
   bool is_open() const;             // false after a failure of the connection itself: throw it away
   bool in_transaction() const;      // as of the last answer
   bool transaction_failed() const;  // only ROLLBACK works now

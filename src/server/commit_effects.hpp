@@ -2,6 +2,8 @@
 // that do not know each other.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -16,6 +18,7 @@ struct CommitEffects {
   Version version{};
   std::set<std::string> buckets;  // keys, each once
   std::vector<ReportedConflict> conflicts;
+  std::optional<std::uint64_t> grants;  // storage::ChangeMark::grants at a moment after the commit, where it is known
 };
 
 }  // namespace nizhal::server

@@ -10,6 +10,8 @@ namespace {
 constexpr int kPolicyViolation = 1008;
 /// Commits that wait to be poked, some 100 bytes each. With more the database is asked what was committed.
 constexpr std::size_t kNoticesMax = 50'000;
+/// Frames that the thread of a push sends before the push is answered, about a microsecond each.
+constexpr std::size_t kFramesAtOnceMax = 32;
 /// Failures to read what was committed, before everybody is poked.
 constexpr int kFailuresMax = 3;
 
@@ -204,31 +206,61 @@ Result<void> Poker::refresh_grants(const storage::ChangeMark& mark, const Told& 
   return {};
 }
 
-bool Poker::keep_for_run(Notices commits, bool are_own) {
-  const std::lock_guard lock(news_mutex_);
-  Notices& kept = are_own ? own_ : others_;
+void Poker::keep_for_run(Notices& kept, Notices commits) {
   if (kept.size() + commits.size() > kNoticesMax) {
     // They are in the database; so is what the other instances will not be told.
     kept.clear();
     must_ask_ = true;
   }
   kept.insert(kept.end(), std::make_move_iterator(commits.begin()), std::make_move_iterator(commits.end()));
+}
+
+bool Poker::committed(realtime::CommitNotice commit, std::optional<std::uint64_t> grants) {
+  if (grants && poke_at_once(commit, *grants)) return false;
+  Notices one;
+  one.push_back(std::move(commit));
+  const std::lock_guard lock(news_mutex_);
+  keep_for_run(own_.notices, std::move(one));
+  own_.grants = grants && own_.grants ? std::optional(std::max(*grants, *own_.grants)) : std::nullopt;
   return !std::exchange(run_is_asked_for_, true);
 }
 
-bool Poker::committed(realtime::CommitNotice commit) {
-  Notices one;
-  one.push_back(std::move(commit));
-  return keep_for_run(std::move(one), true);
+bool Poker::heard(std::vector<realtime::CommitNotice> commits) {
+  if (commits.empty()) return false;
+  const std::lock_guard lock(news_mutex_);
+  keep_for_run(others_, std::move(commits));
+  return !std::exchange(run_is_asked_for_, true);
 }
 
-bool Poker::heard(std::vector<realtime::CommitNotice> commits) {
-  return !commits.empty() && keep_for_run(std::move(commits), false);
+/// Whether every stream's buckets are at least as new as that; under both locks.
+bool Poker::are_buckets_of(std::uint64_t grants) const {
+  if (is_blind_ || reread_all_ || !grants_seen_ || *grants_seen_ < grants) return false;
+  return std::all_of(stale_.begin(), stale_.end(),
+                     [&](std::uint64_t id) { return streams_.at(id).subscription.grants_mark >= grants; });
+}
+
+/// On the thread that has committed, so it waits for nobody, and tells few. False: nobody was told anything.
+bool Poker::poke_at_once(const realtime::CommitNotice& commit, std::uint64_t grants) {
+  const std::unique_lock look_lock(look_mutex_, std::try_to_lock);
+  if (!look_lock) return false;
+  Pokes pokes;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!are_buckets_of(grants)) return false;
+    std::size_t frames = 0;
+    for (const std::string& key : commit.buckets)
+      if (const auto it = subscribers_.find(key); it != subscribers_.end()) frames += it->second.size();
+    if (frames > kFramesAtOnceMax) return false;
+    add_pokes(told_.announced(commit.version, commit.buckets), pokes);
+  }
+  tell_others({commit});
+  send(pokes);
+  return true;
 }
 
 bool Poker::has_news() {
   const std::lock_guard lock(news_mutex_);
-  run_is_asked_for_ = !own_.empty() || !others_.empty();
+  run_is_asked_for_ = !own_.notices.empty() || !others_.empty();
   return run_is_asked_for_;
 }
 
@@ -263,17 +295,24 @@ std::optional<storage::ChangeMark> Poker::look() {
 
 /// Moves the news to where it stays until it is poked, and passes on what is this server's own.
 void Poker::take_news() {
-  Notices own, others;
+  OwnNews own;
+  Notices others;
   {
     const std::lock_guard lock(news_mutex_);
-    own.swap(own_);
+    own = std::exchange(own_, {});
     others.swap(others_);
   }
-  for (Notices* notices : {&own, &others}) unpoked_.insert(unpoked_.end(), notices->begin(), notices->end());
+  const bool is_known = own.grants && unpoked_grants_ && others.empty();
+  unpoked_grants_ = is_known ? std::optional(std::max(*own.grants, *unpoked_grants_)) : std::nullopt;
+  for (Notices* notices : {&own.notices, &others}) unpoked_.insert(unpoked_.end(), notices->begin(), notices->end());
   if (unpoked_.size() > kNoticesMax) {
     unpoked_.clear();
     must_ask_ = true;
   }
+  tell_others(std::move(own.notices));
+}
+
+void Poker::tell_others(Notices own) {
   if (outside_.realtime && !own.empty() && outside_.realtime->reaches_others())
     outside_.realtime->tell({.commits = std::move(own), .presence = {}});
 }
@@ -344,9 +383,10 @@ std::optional<storage::ChangeMark> Poker::proceed(Occasion occasion) {
     if (streams() == 0) {
       // Whoever comes now pulls first. A grant that moved meanwhile shows at the next look.
       for (const auto& [version, buckets] : unpoked_) told_.announced(version, buckets);
-      unpoked_.clear();
+      forget_unpoked();
       return std::nullopt;
     }
+    if (poke_without_look()) return std::nullopt;
   }
   const auto mark = see_where_it_stands();
   if (!mark) return std::nullopt;
@@ -368,25 +408,48 @@ std::optional<storage::ChangeMark> Poker::proceed(Occasion occasion) {
     if (must_ask) outside_.news->answer_was_lost();
     return mark;
   }
-  add_pokes(told, pokes);
+  add_told(told, pokes);
   note_progress(*mark, told, must_ask);
   send(pokes);
   return mark;
 }
 
-void Poker::add_pokes(const Told& told, Pokes& pokes) {
-  const std::lock_guard lock(mutex_);
-  const auto add = [&](const std::set<std::string>& keys) {
-    for (const std::string& key : keys) {
-      const auto it = subscribers_.find(key);
-      if (it == subscribers_.end()) continue;
-      for (const std::uint64_t id : it->second) pokes[id].insert(key);
-    }
-  };
-  for (const auto& [version, buckets] : unpoked_) add(told_.announced(version, buckets));
+/// Of what is announced, when the commits themselves told where the grants stand, and the streams are there.
+bool Poker::poke_without_look() {
+  Pokes pokes;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!unpoked_grants_ || !are_buckets_of(*unpoked_grants_)) return false;
+    add_announced(pokes);
+  }
+  send(pokes);
+  return true;
+}
+
+void Poker::forget_unpoked() {
   unpoked_.clear();
+  unpoked_grants_ = 0;
+}
+
+/// Under both locks, as what follows.
+void Poker::add_pokes(const std::set<std::string>& keys, Pokes& pokes) const {
+  for (const std::string& key : keys) {
+    const auto it = subscribers_.find(key);
+    if (it == subscribers_.end()) continue;
+    for (const std::uint64_t id : it->second) pokes[id].insert(key);
+  }
+}
+
+void Poker::add_announced(Pokes& pokes) {
+  for (const auto& [version, buckets] : unpoked_) add_pokes(told_.announced(version, buckets), pokes);
+  forget_unpoked();
+}
+
+void Poker::add_told(const Told& told, Pokes& pokes) {
+  const std::lock_guard lock(mutex_);
+  add_announced(pokes);
   if (told.news)
-    for (const auto& [version, buckets] : told.news->buckets) add(told_.seen(version, buckets));
+    for (const auto& [version, buckets] : told.news->buckets) add_pokes(told_.seen(version, buckets), pokes);
   if (told.everything)
     for (const auto& [id, stream] : streams_)
       if (!stream.buckets.empty()) pokes[id].insert(stream.buckets.begin(), stream.buckets.end());

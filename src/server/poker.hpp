@@ -5,8 +5,9 @@
 // a look at the database, which finds everybody's. Whichever comes first pokes; of one commit a stream is poked once
 // per bucket.
 //
-// The fact that must not break: a stream hears of a bucket only while its actor has it. So a poke first looks whether
-// grants moved, and when that cannot be told, it waits for the next look: a late poke only costs time.
+// The fact that must not break: a stream hears of a bucket only while its actor has it. So before a poke it is known
+// where the grants stood at a moment after the commit: the commit itself brought that back, or a look is made; and when
+// that cannot be told, the poke waits for the next look: a late poke only costs time.
 //
 // A stream that gains a bucket gets `repull:<that bucket>`. One that loses a bucket must pull too, but hears nothing
 // of that bucket any more: it gets `repull:` with a bucket that it keeps, or with no key when none is left.
@@ -84,8 +85,9 @@ class Poker {
 
   // News, which never blocks. True: run() is to be called, on a thread that may; it was not asked for yet.
 
-  /// A push of this server has committed.
-  [[nodiscard]] bool committed(realtime::CommitNotice commit);
+  /// A push of this server has committed. `grants`: storage::ChangeMark::grants as it stood at a moment since. Where it
+  /// is known and nothing has moved, few streams are poked here and now; many by run(), which then needs no look.
+  [[nodiscard]] bool committed(realtime::CommitNotice commit, std::optional<std::uint64_t> grants = std::nullopt);
   /// Another instance says so.
   [[nodiscard]] bool heard(std::vector<realtime::CommitNotice> commits);
   /// What other instances said may have been lost: the next look asks the database what was committed.
@@ -115,11 +117,21 @@ class Poker {
   using Notices = std::vector<realtime::CommitNotice>;
   enum class Occasion { news, look };
 
+  /// Own commits that wait to be poked together.
+  struct OwnNews {
+    Notices notices;
+    std::optional<std::uint64_t> grants = 0;  // after the last one of them; nothing: not known of some
+  };
+
   void subscribe_buckets(std::uint64_t id, Stream& stream, std::set<std::string> buckets);
   void erase(std::unordered_map<std::uint64_t, Stream>::iterator it);
-  bool keep_for_run(Notices commits, bool are_own);
+  void keep_for_run(Notices& kept, Notices commits);
+  bool poke_at_once(const realtime::CommitNotice& commit, std::uint64_t grants);
+  bool are_buckets_of(std::uint64_t grants) const;
   bool has_news();
   void take_news();
+  void tell_others(Notices own);
+  bool poke_without_look();
   std::optional<storage::ChangeMark> proceed(Occasion occasion);
   std::optional<storage::ChangeMark> see_where_it_stands();
   /// What the database has to say of commits: nothing and `everything` when that cannot be told.
@@ -137,7 +149,10 @@ class Poker {
   using Actors = std::map<std::string, ReadGrants>;
   Actors actors_to_read(const storage::ChangeMark& mark, const Told& told) const;
   Result<void> refresh_grants(const storage::ChangeMark& mark, const Told& told, Pokes& pokes);
-  void add_pokes(const Told& told, Pokes& pokes);
+  void forget_unpoked();
+  void add_pokes(const std::set<std::string>& keys, Pokes& pokes) const;
+  void add_announced(Pokes& pokes);
+  void add_told(const Told& told, Pokes& pokes);
   void send(const Pokes& pokes);
   void close_expired();
 
@@ -147,13 +162,15 @@ class Poker {
   BeforePoking before_poking_;
 
   std::mutex news_mutex_;  // the last one to be taken
-  Notices own_, others_;
+  OwnNews own_;
+  Notices others_;
   bool run_is_asked_for_ = false;
   std::atomic<bool> must_ask_{false};  // something was committed that nothing else tells of
 
   // One look or run at a time; taken before mutex_, never while it is held.
   std::mutex look_mutex_;
-  Notices unpoked_;  // announced, and told to the other instances
+  Notices unpoked_;                                  // announced, and told to the other instances
+  std::optional<std::uint64_t> unpoked_grants_ = 0;  // OwnNews::grants of those
   ToldCommits told_;
   Version settled_{};                          // everything up to here was poked, or will be by its announcement
   std::optional<Version> unsettled_;           // once the horizon has passed it, the database is asked once more

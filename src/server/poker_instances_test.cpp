@@ -77,7 +77,7 @@ INSTANTIATE_TEST_SUITE_P(On, TwoInstances, nizhal::testing::every_backend(), niz
 TEST_P(TwoInstances, APushOnOnePokesTheSubscribersOfBothOnceAndNobodyElse) {
   const auto here = a.open("u1"), there = b.open("u1"), member = b.open("u2"), stranger = b.open("u3");
   a.push("u1", "addDoc", "d1", "a");
-  EXPECT_EQ(here->take() + there->take(), "");
+  EXPECT_EQ(there->take(), "");
   a.executor.run();
   EXPECT_EQ(here->take(), "repull:team:a ");
   EXPECT_EQ(there->take(), "") << "it was heard, and is poked on a thread that may wait";

@@ -371,6 +371,7 @@ Result<void> PushTransaction::finish() {
   effects_.version = transaction_.version();
   if (auto committed = transaction_.commit(); !committed) return committed;
   committed_ = true;
+  effects_.grants = transaction_.grants_mark();
   return {};
 }
 

@@ -188,7 +188,8 @@ struct ServerSync::State : WaitingPullAnswers {
   }
 
   void committed(const CommitEffects& effects) {
-    if (poker->committed({effects.version, effects.buckets})) post_to(outside.executor, poker, outside.log, run_poker);
+    if (poker->committed({effects.version, effects.buckets}, effects.grants))
+      post_to(outside.executor, poker, outside.log, run_poker);
     for (const ReportedConflict& conflict : effects.conflicts) report(conflict);
   }
   /// What the app does with it is no part of the push, which is committed.

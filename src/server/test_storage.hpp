@@ -24,8 +24,8 @@ inline Error planned_error(ErrorCode code) {
 class FaultyTransaction : public storage::WriteTransaction {
  public:
   FaultyTransaction(std::unique_ptr<storage::WriteTransaction> inner, FaultPlan* plan, storage::WriteMode mode,
-                    std::optional<storage::WriteMode>* retry_mode)
-      : inner_(std::move(inner)), plan_(plan), mode_(mode), retry_mode_(retry_mode) {}
+                    std::optional<storage::WriteMode>* retry_mode, const bool* tells_grants)
+      : inner_(std::move(inner)), plan_(plan), mode_(mode), retry_mode_(retry_mode), tells_grants_(tells_grants) {}
   Version version() const override { return inner_->version(); }
   storage::WriteMode retry_mode() const override {
     return std::max(inner_->retry_mode(), retry_mode_->value_or(mode_));
@@ -111,6 +111,9 @@ class FaultyTransaction : public storage::WriteTransaction {
   Result<void> commit() override {
     return call<void>("commit", [&] { return inner_->commit(); });
   }
+  std::optional<std::uint64_t> grants_mark() const override {
+    return *tells_grants_ ? inner_->grants_mark() : std::nullopt;
+  }
 
  private:
   template <class T, class Call>
@@ -124,6 +127,7 @@ class FaultyTransaction : public storage::WriteTransaction {
   FaultPlan* plan_;
   storage::WriteMode mode_;
   std::optional<storage::WriteMode>* retry_mode_;
+  const bool* tells_grants_;
 };
 
 class FaultyStorage : public storage::ForwardingStorage {
@@ -136,6 +140,7 @@ class FaultyStorage : public storage::ForwardingStorage {
   std::vector<storage::WriteMode> modes;         // of the writes
   storage::PushIntent intent;                    // of the last write
   std::optional<storage::WriteMode> retry_mode;  // what a transaction asks for after a failure
+  bool commits_tell_grants = true;               // where the storage does; else pokes are made on a thread of their own
 
   Result<storage::Position> position() override {
     ++positions;
@@ -161,7 +166,8 @@ class FaultyStorage : public storage::ForwardingStorage {
     if (const auto code = ask("write")) return tl::unexpected(planned_error(*code));
     auto opened = inner_->begin_write(now, options);
     if (!opened) return tl::unexpected(opened.error());
-    return std::make_unique<FaultyTransaction>(std::move(*opened), &plan, options.mode, &retry_mode);
+    return std::make_unique<FaultyTransaction>(std::move(*opened), &plan, options.mode, &retry_mode,
+                                               &commits_tell_grants);
   }
   Result<storage::ChangeMark> change_mark() override {
     ++marks;

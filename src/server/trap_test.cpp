@@ -327,7 +327,7 @@ TEST_P(Trap, APushWaitsForNoFanOutAndTheFanOutAsksOnceForAllSockets) {
   const std::size_t pushed = world.storage->snapshots;
   world.executor.run();
   EXPECT_EQ(peer->pokes, 200U);
-  EXPECT_EQ(marks, 1U);
+  EXPECT_LE(marks, 1U) << "none where the commit tells where the grants stand";
   EXPECT_EQ(world.storage->snapshots, pushed);
   EXPECT_EQ(pushed, snapshots);
   EXPECT_EQ(world.storage->positions, positions);

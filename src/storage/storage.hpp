@@ -234,6 +234,9 @@ class WriteTransaction {
   virtual Result<void> put_server_id(std::string_view client_id, std::string_view table, std::string_view id,
                                      std::string_view server_id) = 0;
   virtual Result<void> commit() = 0;
+  /// After the commit: ChangeMark::grants as it stood at a moment since, where that came back with the commit's answer.
+  /// Nothing: change_mark() has to tell.
+  virtual std::optional<std::uint64_t> grants_mark() const { return std::nullopt; }
 };
 
 struct GcReport {

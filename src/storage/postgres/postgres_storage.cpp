@@ -12,6 +12,7 @@
 #include "storage/postgres/changes.hpp"
 #include "storage/postgres/engine_schema.hpp"
 #include "storage/postgres/gc.hpp"
+#include "storage/postgres/grants_standing.hpp"
 #include "storage/postgres/horizon.hpp"
 #include "storage/postgres/migration.hpp"
 #include "storage/postgres/own_writers.hpp"
@@ -85,10 +86,11 @@ class PostgresStorage : public Storage {
         catalog_(std::make_shared<const pg::Catalog>(std::move(domain), std::move(schema))),
         searched_(std::make_shared<pg::SearchedTables>(catalog_->domain->tables().size())),
         own_writers_(std::make_shared<pg::OwnWriters>()),
+        grants_standing_(std::make_shared<pg::GrantsStanding>()),
         pool_(postgres::Pool::create(pool_options(options_))),
         changes_(connect_options(options_), catalog_),
         horizon_({.connect = quick(connect_options(options_))}, log_),
-        watcher_(watcher_options(options_), own_writers_) {
+        watcher_(watcher_options(options_), own_writers_, grants_standing_) {
     if (options_.read_url.empty()) return;
     pg::ReplicaOptions replica;
     replica.pool = pool_options(options_);
@@ -138,7 +140,7 @@ class PostgresStorage : public Storage {
     if (options.time_max.count() > 0) deadline = std::chrono::steady_clock::now() + options.time_max;
     auto lease = pool_->borrow(deadline);
     if (!lease) return tl::unexpected(lease.error());
-    return pg::begin_write(catalog_, searched_, std::move(entry), *std::move(lease), now, options);
+    return pg::begin_write({catalog_, searched_, grants_standing_}, std::move(entry), *std::move(lease), now, options);
   }
 
   Result<ChangeMark> change_mark() override {
@@ -185,6 +187,7 @@ class PostgresStorage : public Storage {
   const std::shared_ptr<const pg::Catalog> catalog_;
   const std::shared_ptr<pg::SearchedTables> searched_;
   const std::shared_ptr<pg::OwnWriters> own_writers_;
+  const std::shared_ptr<pg::GrantsStanding> grants_standing_;
   const std::shared_ptr<postgres::Pool> pool_;
   std::shared_ptr<pg::Replica> replica_;  // null: there is none
   pg::ChangesReader changes_;

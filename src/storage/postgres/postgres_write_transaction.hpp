@@ -25,11 +25,12 @@ class PostgresWriteTransaction : public WriteTransaction {
   using Ticket = postgres::Connection::Ticket;
 
  public:
-  PostgresWriteTransaction(std::shared_ptr<const Catalog> catalog, std::shared_ptr<SearchedTables> searched,
-                           OwnWriters::Entry entry, postgres::Pool::Lease lease, Timestamp now, WriteMode mode)
-      : catalog_(std::move(catalog)),
+  PostgresWriteTransaction(WriteOutside outside, OwnWriters::Entry entry, postgres::Pool::Lease lease, Timestamp now,
+                           WriteMode mode)
+      : catalog_(std::move(outside.catalog)),
         domain_(*catalog_->domain),
-        searched_(std::move(searched)),
+        searched_(std::move(outside.searched)),
+        grants_standing_(std::move(outside.grants)),
         entry_(std::move(entry)),
         lease_(std::move(lease)),
         connection_(*lease_),
@@ -81,6 +82,7 @@ class PostgresWriteTransaction : public WriteTransaction {
   Result<void> put_server_id(std::string_view client_id, std::string_view table, std::string_view id,
                              std::string_view server_id) override;
   Result<void> commit() override;
+  std::optional<std::uint64_t> grants_mark() const override { return grants_mark_; }
 
  private:
   struct ServerId {
@@ -136,10 +138,13 @@ class PostgresWriteTransaction : public WriteTransaction {
   const MutationRecord* written_mutation(const Actor& actor, std::string_view client_mutation_id) const;
   void remember_clients(const std::vector<std::string>& asked, const Rows& rows);
   void queue_records();
+  std::optional<Ticket> queue_look_at_grants();
+  void learn_grants(const std::optional<Ticket>& changes);
 
   std::shared_ptr<const Catalog> catalog_;
   const CompiledDomain& domain_;
   std::shared_ptr<SearchedTables> searched_;
+  std::shared_ptr<const GrantsStanding> grants_standing_;
   OwnWriters::Entry entry_;  // outlives the lease
   postgres::Pool::Lease lease_;
   postgres::Connection& connection_;
@@ -148,6 +153,7 @@ class PostgresWriteTransaction : public WriteTransaction {
   WriteMode mode_, retry_mode_;
   bool is_aborted_ = false;  // only a rollback to a savepoint works, or none at all
   bool is_over_ = false;
+  std::optional<std::uint64_t> grants_mark_;  // after the commit
 
   std::vector<Statement> waiting_;
   std::vector<std::pair<Ticket, std::uint64_t>> sent_;  // of writes: how many rows they must have affected

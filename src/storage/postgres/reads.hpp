@@ -51,6 +51,9 @@ Query client_query(std::string_view client_id);
 /// Columns as client_query has them: client_id, user_id, owner_id, last_mutation_id, last_client_mutation_id, last_hlc.
 ClientRecord client_from(const postgres::Rows& rows, int row);
 
+/// Versions above $1 at which grants have changed.
+inline constexpr const char* kReadGrantChanges = "SELECT version FROM nizhal.grant_change WHERE version > $1::bigint";
+
 /// Versions and mutation ids as PostgreSQL's signed integers; what is beyond is beyond any that was given out.
 std::string to_sql(std::uint64_t number);
 inline std::string to_sql(Version version) { return to_sql(number(version)); }

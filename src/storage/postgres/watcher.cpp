@@ -29,16 +29,21 @@ void Watcher::cancel() {
   if (connection) connection->cancel();
 }
 
+void Watcher::note_missed() {
+  has_missed_ = true;
+  grants_->lost();
+}
+
 Result<ChangeMark> Watcher::look() {
   const std::lock_guard lock(mutex_);
   for (int attempt = 1;; ++attempt) {
     if (auto connected = connect(); !connected) {
-      has_missed_ = true;
+      note_missed();
       return tl::unexpected(connected.error());
     }
     auto mark = look_once();
     if (mark) return mark;
-    has_missed_ = true;
+    note_missed();
     const bool has_died = !connection_->is_open();  // it may have died long before this look
     if (!connection_->reset()) {
       const std::lock_guard connection_lock(connection_mutex_);
@@ -49,6 +54,7 @@ Result<ChangeMark> Watcher::look() {
 }
 
 Result<ChangeMark> Watcher::look_once() {
+  const auto began = std::chrono::steady_clock::now();
   own_writers_->look_begins();
   // In this order, and each statement with a snapshot of its own: whatever the first calls settled the second sees.
   postgres::Connection& connection = *connection_;
@@ -56,8 +62,7 @@ Result<ChangeMark> Watcher::look_once() {
   if (!connection.transaction_settings().empty()) connection.queue(connection.transaction_settings());
   const auto standing_ticket = connection.queue(kStandingSql);
   const Parameters parameters{to_sql(grants_settled_)};
-  const auto grants_ticket = connection.queue("SELECT version FROM nizhal.grant_change WHERE version > $1::bigint",
-                                              postgres::parameters_of(parameters));
+  const auto grants_ticket = connection.queue(kReadGrantChanges, postgres::parameters_of(parameters));
   connection.queue("COMMIT");
   if (auto finished = connection.finish(); !finished) return tl::unexpected(finished.error());
   const auto rows = connection.take(standing_ticket);
@@ -92,6 +97,7 @@ Result<ChangeMark> Watcher::look_once() {
   epoch_ = standing.epoch;
   has_looked_ = true;
   has_missed_ = false;
+  grants_->looked(began, mark_.grants, grants_settled_, grants_seen_);
   return mark_;
 }
 

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "postgres/connection.hpp"
+#include "storage/postgres/grants_standing.hpp"
 #include "storage/postgres/own_writers.hpp"
 #include "storage/storage.hpp"
 
@@ -20,8 +21,10 @@ namespace nizhal::storage::pg {
 
 class Watcher {
  public:
-  Watcher(postgres::ConnectOptions connect, std::shared_ptr<OwnWriters> own_writers)
-      : connect_(std::move(connect)), own_writers_(std::move(own_writers)) {}
+  /// `grants` is told where they stand after each look.
+  Watcher(postgres::ConnectOptions connect, std::shared_ptr<OwnWriters> own_writers,
+          std::shared_ptr<GrantsStanding> grants)
+      : connect_(std::move(connect)), own_writers_(std::move(own_writers)), grants_(std::move(grants)) {}
 
   Result<ChangeMark> look();
   /// Ends the look under way, which then fails with `busy`.
@@ -30,9 +33,11 @@ class Watcher {
  private:
   Result<void> connect();
   Result<ChangeMark> look_once();
+  void note_missed();
 
   const postgres::ConnectOptions connect_;
   const std::shared_ptr<OwnWriters> own_writers_;
+  const std::shared_ptr<GrantsStanding> grants_;
 
   std::mutex connection_mutex_;
   std::shared_ptr<postgres::Connection> connection_;

@@ -140,12 +140,12 @@ Result<Rows> PostgresWriteTransaction::answer(Ticket ticket) {
   }
   sent_.clear();
   auto rows = connection_.take(ticket);
-  if (!finished) return failed(finished.error());
+  // Where there is an answer, what failed was queued behind it.
+  if (!rows) return failed(finished ? rows.error() : finished.error());
   if (!all_worked) {
     is_aborted_ = true;
     return must_rise(WriteMode::careful, "a write that was sent ahead found no row, or its key taken");
   }
-  if (!rows) return failed(rows.error());
   return rows;
 }
 
@@ -229,7 +229,9 @@ Result<void> PostgresWriteTransaction::commit() {
   savepoints_.clear();
   send_waiting();
   queue_records();
-  auto committed = answer(connection_.queue("COMMIT"));
+  const Ticket commit = connection_.queue("COMMIT");
+  const auto changes_of_grants = queue_look_at_grants();
+  auto committed = answer(commit);
   // Whoever watches the database has to look when the answer is lost: it may have been yes.
   if (!committed) {
     if (!connection_.is_open()) entry_.disown();
@@ -237,7 +239,31 @@ Result<void> PostgresWriteTransaction::commit() {
   }
   // Behind a pooler the backend may be somebody else's from here on.
   entry_ = OwnWriters::Entry();
+  learn_grants(changes_of_grants);
   return {};
+}
+
+/// Behind the COMMIT, whose transaction it is not part of: it sees everything that was committed before, by anybody.
+/// Not through a pooler, which hides that the database went, and where no settings hold outside a transaction.
+std::optional<PostgresWriteTransaction::Ticket> PostgresWriteTransaction::queue_look_at_grants() {
+  if (!has_memberships(domain_) || connection_.is_pooled()) return std::nullopt;
+  const auto after = grants_standing_->unsettled_after();
+  if (!after) return std::nullopt;
+  return queue(kReadGrantChanges, {to_sql(*after)});
+}
+
+/// That they could not be read is no failure of the commit.
+void PostgresWriteTransaction::learn_grants(const std::optional<Ticket>& changes) {
+  if (connection_.is_pooled()) return;
+  std::vector<Version> versions;
+  if (changes) {
+    const auto rows = connection_.take(*changes);
+    if (!rows) return;
+    for (int row = 0; row < rows->size(); ++row) versions.push_back(version_at(*rows, row, 0));
+  } else if (has_memberships(domain_)) {
+    return;
+  }
+  grants_mark_ = grants_standing_->mark(connection_.opened_at(), versions);
 }
 
 void PostgresWriteTransaction::queue_records() {
@@ -256,12 +282,11 @@ void PostgresWriteTransaction::queue_records() {
   }
 }
 
-Result<std::unique_ptr<WriteTransaction>> begin_write(std::shared_ptr<const Catalog> catalog,
-                                                      std::shared_ptr<SearchedTables> searched, OwnWriters::Entry entry,
+Result<std::unique_ptr<WriteTransaction>> begin_write(WriteOutside outside, OwnWriters::Entry entry,
                                                       postgres::Pool::Lease lease, Timestamp now,
                                                       const WriteOptions& options) {
-  auto transaction = std::make_unique<PostgresWriteTransaction>(std::move(catalog), std::move(searched),
-                                                                std::move(entry), std::move(lease), now, options.mode);
+  auto transaction = std::make_unique<PostgresWriteTransaction>(std::move(outside), std::move(entry), std::move(lease),
+                                                                now, options.mode);
   if (auto begun = transaction->begin(options.intent); !begun) return tl::unexpected(begun.error());
   return std::unique_ptr<WriteTransaction>(std::move(transaction));
 }

@@ -4,7 +4,8 @@
 // One round trip begins it: BEGIN, the version, and what PushIntent says will be asked. Writes wait in the program
 // until something has to be read or the end has come, and then travel together; a savepoint is made only where a write
 // inside it has to travel before its end. The engine's own records are kept aside until the commit and go as one
-// statement per table, whatever number of mutations there are.
+// statement per table, whatever number of mutations there are. Behind the COMMIT, on the same way, changes of grants
+// are read: their snapshot is newer than the commit, and whoever pokes need not ask again.
 //
 // The facts that must not break: row locks, the version and the grants are taken before anything is judged by them; and
 // a failure that another attempt may survive is never told as a constraint's.
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "postgres/pool.hpp"
+#include "storage/postgres/grants_standing.hpp"
 #include "storage/postgres/own_writers.hpp"
 #include "storage/postgres/reads.hpp"
 #include "storage/storage.hpp"
@@ -39,9 +41,15 @@ class SearchedTables {
   std::vector<std::atomic<bool>> searched_;
 };
 
+/// What the write transactions of a storage share.
+struct WriteOutside {
+  std::shared_ptr<const Catalog> catalog;
+  std::shared_ptr<SearchedTables> searched;
+  std::shared_ptr<const GrantsStanding> grants;
+};
+
 /// Begins a transaction on the lent connection. `entry` has begun before the connection was lent.
-Result<std::unique_ptr<WriteTransaction>> begin_write(std::shared_ptr<const Catalog> catalog,
-                                                      std::shared_ptr<SearchedTables> searched, OwnWriters::Entry entry,
+Result<std::unique_ptr<WriteTransaction>> begin_write(WriteOutside outside, OwnWriters::Entry entry,
                                                       postgres::Pool::Lease lease, Timestamp now,
                                                       const WriteOptions& options);
 
