@@ -7,10 +7,10 @@
 #include <string>
 #include <string_view>
 
+#include <nizhal/crdt.hpp>
 #include <nizhal/value.hpp>
 
 #include "base/bytes.hpp"
-#include "crdt/document.hpp"
 #include "crdt/updates.hpp"
 #include "domain/hlc.hpp"
 
