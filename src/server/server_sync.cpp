@@ -454,13 +454,15 @@ Result<storage::GcReport> ServerSync::gc() {
   const Log& log = state_->outside.log;
   if (!report) {
     if (!state_->shutting_down) log.warning("gc", "pruning failed and is tried again: " + report.error().message);
-  } else if (report->removals + report->mutations + report->audit_rows + report->recent > 0) {
-    log.info("gc", fmt::format(
-                       "pruned {} removals, {} mutation records, {} audit rows and the recent updates of {} rows, all "
-                       "older than {} h",
-                       report->removals, report->mutations, report->audit_rows, report->recent,
-                       state_->limits.retention.count()));
+    return report;
   }
+  if (report->removals + report->mutations + report->audit_rows > 0)
+    log.info("gc",
+             fmt::format("pruned {} removals, {} mutation records and {} audit rows older than {} h", report->removals,
+                         report->mutations, report->audit_rows, state_->limits.retention.count()));
+  if (report->recent > 0)
+    log.info("gc", fmt::format("dropped the recent updates of {} rows that nobody has changed for {} h", report->recent,
+                               state_->limits.retention.count()));
   return report;
 }
 
