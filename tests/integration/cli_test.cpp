@@ -80,7 +80,7 @@ TEST(Cli, WrongUsageIsExitTwoAndSaysWhatToDo) {
            {{"serve", "--domain", notes, "--db", "sqlite:" + store, "--listen", "4000"}, 2, "HOST:PORT"},
            {{"serve", "--domain", notes, "--db", "sqlite:" + store, "--realtime", "listen-notify"}, 2, "in-process"},
            {{"serve", "--domain", notes, "--db", "sqlite:" + store, "--retention", "0s"}, 2, "--retention"},
-           {{"client", "--domain", notes, "--store", store}, 2, "mutate, sync, query"},
+           {{"client", "--domain", notes, "--store", store}, 2, "mutate, edit, sync, query"},
            {{"client", "--domain", notes, "--store", store, "status"}, 2, "--token"},
            {{"client", "--domain", notes, "--store", store, "--token", "x", "status"}, 2, "JSON Web Token"},
            {{"epoch", "--db", "sqlite:" + store}, 2, "--rotate"},
