@@ -71,7 +71,7 @@ class CommitGate {
 class GatedTransaction : public server::testing::FaultyTransaction {
  public:
   GatedTransaction(std::unique_ptr<storage::WriteTransaction> inner, CommitGate& gate, storage::WriteMode mode)
-      : FaultyTransaction(std::move(inner), &no_faults_, mode, &no_mode_), gate_(gate) {}
+      : FaultyTransaction(std::move(inner), &no_faults_, mode, &no_mode_, &kTellsGrants), gate_(gate) {}
   Result<void> commit() override {
     Result<void> committed;
     gate_.commit([&] {
@@ -82,6 +82,7 @@ class GatedTransaction : public server::testing::FaultyTransaction {
   }
 
  private:
+  static constexpr bool kTellsGrants = true;
   CommitGate& gate_;
   server::testing::FaultPlan no_faults_;
   std::optional<storage::WriteMode> no_mode_;
