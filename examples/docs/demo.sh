@@ -28,7 +28,8 @@ sync() { for name in "$@"; do device "$name" sync >/dev/null; done; }
 say() { printf '\n%s\n' "$1"; }
 show() { for name in phone laptop; do printf '  %-7s %s\n' "$name" "$(content "$name")"; done; }
 content() {
-  device "$1" --json query "SELECT title, status, crdt_text(body, 'body') AS body, crdt_json(meta, 'meta') AS meta
+  device "$1" --json query "SELECT title, status, crdt_text(body, 'body') AS body,
+    crdt_json(meta, 'meta') ->> 'seats' AS seats, crdt_json(meta, 'meta') ->> 'colour' AS colour
     FROM documents" | sed 's/^\[//; s/\]$//'
 }
 
@@ -52,7 +53,7 @@ say '3  Together again: every edit is there'
 sync laptop phone laptop
 show
 
-wanted='{"title":"Trip to the sea","status":"final","body":"Pack: tent, maps, stove. Leave at six.","meta":"{\"colour\":\"green\",\"seats\":4}"}'
+wanted='{"title":"Trip to the sea","status":"final","body":"Pack: tent, maps, stove. Leave at six.","seats":4,"colour":"green"}'
 for name in phone laptop; do
   if [ "$(content "$name")" != "$wanted" ]; then
     printf '\nThe %s does not have what both wrote:\n  %s\n' "$name" "$wanted"
