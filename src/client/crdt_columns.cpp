@@ -45,17 +45,6 @@ Result<void> merge_changes(const TableDef& table, const Row& before,
   return {};
 }
 
-const char* refusal_of(const Error& error) {
-  switch (error.code) {
-    case ErrorCode::bad_request:
-      return "invalid_update";
-    case ErrorCode::invalid_args:
-      return "too_large";
-    default:
-      return "internal";
-  }
-}
-
 Result<Row> merge_pulled(const TableDef& table, const Row& base, Row row, const std::vector<std::size_t>& updates) {
   for (const std::size_t column : updates) {
     if (column >= table.columns.size() || column >= row.size() || column >= base.size()) continue;

@@ -12,13 +12,11 @@
 namespace nizhal::client::crdt_columns {
 
 /// What a mutator writes; `before` is the row as it is, or null for a new one. Errors as of crdt::merge_column: a
-/// mutation is refused with the code that `refusal_of` gives.
+/// mutation is refused with the code of crdt::refusal_of.
 [[nodiscard]] Result<void> merge_written(const TableDef& table, const Row* before, Row& row);
 /// The same for some columns; the others are left as they are.
 [[nodiscard]] Result<void> merge_changes(const TableDef& table, const Row& before,
                                          std::vector<std::pair<std::size_t, Value>>& changes);
-/// invalid_update, too_large, or internal (what is stored is damaged).
-const char* refusal_of(const Error& error);
 
 /// What a pull brings: the named columns of `row` are updates to the base's. Whole states replace it.
 [[nodiscard]] Result<Row> merge_pulled(const TableDef& table, const Row& base, Row row,

@@ -53,6 +53,15 @@ TEST_F(CrdtColumns, WhatIsNoUpdateOrTooLargeIsRefusedHereAndLeavesNothing) {
   EXPECT_EQ(writer.text("p1"), "");
 }
 
+TEST_F(CrdtColumns, AReplacementMayGiveBackAStateThatIsLargerThanAnUpdateMayBe) {
+  ASSERT_TRUE(writer.add("p1", "one"));
+  ASSERT_TRUE(writer.edit("p1", typed({}, 7, std::string(200 << 10, 'x'))));
+  ASSERT_TRUE(writer.edit("p1", typed({}, 8, std::string(200 << 10, 'y'))));
+  const auto retitled = writer.retitle("p1", "two");
+  ASSERT_TRUE(retitled) << refusal(retitled);
+  EXPECT_EQ(writer.text("p1").size(), std::size_t{400} << 10);
+}
+
 TEST_F(CrdtColumns, AColumnThatAnotherProgramLeavesOutHoldsTheEmptyUpdate) {
   writer.device.write_sql("INSERT INTO papers(id, owner_id, title, state) VALUES('p9', 'o1', 't', 's')");
   EXPECT_EQ(writer.bodies()["p9"], crdt::kEmptyUpdate);

@@ -6,6 +6,7 @@
 #include "client/crdt_columns.hpp"
 #include "client/rebase.hpp"
 #include "client/row_writer.hpp"
+#include "crdt/column.hpp"
 #include "domain/arguments_codec.hpp"
 #include "domain/upcast.hpp"
 #include "domain/value_json.hpp"
@@ -183,7 +184,7 @@ bool MutationRun::check_changeable(const TableDef& table, const char* what) {
 
 bool MutationRun::merge(const TableDef& table, const Result<void>& merged) {
   if (merged) return true;
-  const char* code = crdt_columns::refusal_of(merged.error());
+  const char* code = crdt::refusal_of(merged.error());
   if (merged.error().code != ErrorCode::bad_request && merged.error().code != ErrorCode::invalid_args)
     state_.log.error("mutate", fmt::format("table \"{}\": {}", table.name, merged.error().message));
   refuse(code, fmt::format("table \"{}\", {}", table.name, merged.error().message));

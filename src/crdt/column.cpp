@@ -31,6 +31,8 @@ tl::unexpected<Error> of_column(std::string_view root, ErrorCode code, const Err
 
 Result<MergedColumn> merge_column(ColumnType type, std::string_view root, std::span<const std::uint8_t> state,
                                   std::span<const std::uint8_t> update, const MergeLimits& limits) {
+  if (!state.empty() && std::equal(state.begin(), state.end(), update.begin(), update.end()))
+    return MergedColumn{.state = Bytes(state.begin(), state.end()), .update = kEmptyUpdate, .is_changed = false};
   if (auto small = check_size(root, "the update", update.size(), limits.update_bytes_max); !small)
     return tl::unexpected(small.error());
   if (auto small = check_size(root, "the state", state.size(), limits.state_bytes_max); !small)
@@ -74,6 +76,17 @@ Result<MergedColumn> merge_column(ColumnType type, std::string_view root, std::s
   if (!all) return of_column(root, ErrorCode::internal, all.error());
   merged.update = std::move(*all);
   return merged;
+}
+
+const char* refusal_of(const Error& error) {
+  switch (error.code) {
+    case ErrorCode::bad_request:
+      return "invalid_update";
+    case ErrorCode::invalid_args:
+      return "too_large";
+    default:
+      return "internal";
+  }
 }
 
 }  // namespace nizhal::crdt

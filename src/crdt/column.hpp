@@ -32,9 +32,14 @@ struct MergedColumn {
 };
 
 /// `root` is the column's name and `type` crdt_text or crdt_map; `state` may be empty (a new value). Deterministic: the
-/// same state and update give the same bytes. Errors: bad_request (the update is none: nothing was done), invalid_args
+/// same state and update give the same bytes. The state itself as the update, as a mutator gives back what it has read,
+/// changes nothing and is not weighed. Errors: bad_request (the update is none: nothing was done), invalid_args
 /// (a limit; the message says which), corrupt (the state is none).
 Result<MergedColumn> merge_column(ColumnType type, std::string_view root, std::span<const std::uint8_t> state,
                                   std::span<const std::uint8_t> update, const MergeLimits& limits = {});
+
+/// The code with which a mutation is refused on such an error: `invalid_update`, `too_large`, or `internal` when what
+/// is stored is damaged.
+const char* refusal_of(const Error& error);
 
 }  // namespace nizhal::crdt

@@ -199,8 +199,8 @@ TEST(CrdtColumn, SizesAreLimitedBeforeAndAfter) {
   EXPECT_EQ(code({.state_bytes_max = state.size() + 400}), "invalid_args");
 }
 
-// Blocks that all claim the place before the text, each up to another character of it: every one is compared with all.
-Bytes claim_one_place(std::uint64_t count) {
+// A text of one client, and `count` blocks of another, each with a character of it on the side that `origin` names.
+Bytes claims_on_a_text(std::uint64_t length, std::uint64_t count, std::uint8_t origin) {
   Writer out;
   out.var_uint(2);
   out.var_uint(1);
@@ -209,18 +209,22 @@ Bytes claim_one_place(std::uint64_t count) {
   out.byte(4);
   out.var_uint(1);
   out.var_string("body");
-  out.var_string(std::string(count, 'a'));
+  out.var_string(std::string(length, 'a'));
   out.var_uint(count);
   out.var_uint(1);
   out.var_uint(0);
   for (std::uint64_t i = 0; i < count; ++i) {
-    out.byte(4 | 64);
+    out.byte(4 | origin);
     out.id({2, i});
     out.var_string("x");
   }
   out.var_uint(0);
   return out.take();
 }
+// Blocks that all claim the place before the text, each up to another character of it: every one is compared with all.
+Bytes claim_one_place(std::uint64_t count) { return claims_on_a_text(count, count, 64); }
+// A text that is cut at every place, from the front.
+Bytes cut_everywhere(std::uint64_t count) { return claims_on_a_text(count * 8, count, 128); }
 // Deletions one over the other: each walks over all blocks.
 Bytes delete_again_and_again(const Bytes& blocks, std::uint64_t count) {
   Writer out;
@@ -234,27 +238,14 @@ Bytes delete_again_and_again(const Bytes& blocks, std::uint64_t count) {
   }
   return out.take();
 }
-// A text that is cut at every place, from the front.
-Bytes cut_everywhere(std::uint64_t count) {
-  Writer out;
-  out.var_uint(2);
-  out.var_uint(1);
-  out.var_uint(2);
-  out.var_uint(0);
-  out.byte(4);
-  out.var_uint(1);
-  out.var_string("body");
-  out.var_string(std::string(count * 8, 'a'));
-  out.var_uint(count);
-  out.var_uint(1);
-  out.var_uint(0);
-  for (std::uint64_t i = 0; i < count; ++i) {
-    out.byte(4 | 128);
-    out.id({2, i});
-    out.var_string("x");
-  }
-  out.var_uint(0);
-  return out.take();
+
+TEST(CrdtColumn, TheStateItselfChangesNothingHoweverLargeItIs) {
+  const Bytes state = merge_column(kText, "body", {}, insertion(5, kEmptyUpdate, 0, std::string(500, 'a')))->state;
+  const auto merged = merge_column(kText, "body", state, state, {.update_bytes_max = 100, .state_bytes_max = 100});
+  ASSERT_TRUE(merged) << merged.error().message;
+  EXPECT_FALSE(merged->is_changed);
+  EXPECT_EQ(merged->state, state);
+  EXPECT_EQ(merged->update, kEmptyUpdate);
 }
 
 TEST(CrdtColumn, AHostileUpdateEndsWithinTheStepsAllowed) {

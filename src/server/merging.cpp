@@ -21,18 +21,12 @@ Merged<crdt::MergedColumn> merge_into(const ColumnDef& column, std::span<const s
       crdt::merge_column(column.type, column.name, state, bytes_of(update),
                          {.update_bytes_max = rules.update_bytes_max, .state_bytes_max = rules.state_bytes_max});
   if (merged) return std::move(*merged);
-  Error& error = merged.error();
-  if (error.code == ErrorCode::bad_request)
-    return tl::unexpected(MergeRefusal{"invalid_update", std::move(error.message)});
-  if (error.code == ErrorCode::invalid_args) return tl::unexpected(MergeRefusal{"too_large", std::move(error.message)});
-  return tl::unexpected(MergeRefusal{"internal", std::move(error.message)});
+  return tl::unexpected(MergeRefusal{crdt::refusal_of(merged.error()), std::move(merged.error().message)});
 }
 
 Merged<void> merge_crdt(const ColumnDef& column, std::size_t index, const Value& value, const MergeRules& rules,
                         MergedEdit& edit) {
   Value& state = edit.after[index];
-  // An object that a mutator read and gives back holds all of it: that is no update to be judged by its size.
-  if (value == state) return {};
   auto merged = merge_into(column, bytes_of(state), value, rules);
   if (!merged) return tl::unexpected(std::move(merged.error()));
   if (!merged->is_changed) return {};
