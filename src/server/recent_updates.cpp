@@ -47,9 +47,8 @@ bool read_text(std::string_view& bytes, std::string_view& out) {
   return true;
 }
 
-std::size_t entry_size(Version version, std::size_t update) {
-  return number_size(number(version)) + number_size(update) + update;
-}
+std::size_t text_size(std::size_t length) { return number_size(length) + length; }
+std::size_t entry_size(Version version, std::size_t update) { return number_size(number(version)) + text_size(update); }
 
 }  // namespace
 
@@ -87,8 +86,7 @@ void RecentUpdates::add(std::string_view column, Version version, crdt::Bytes up
 }
 
 void RecentUpdates::shrink(std::size_t bytes_max) {
-  std::size_t size = bytes().size();
-  while (size > bytes_max) {
+  for (std::size_t size = size_in_bytes(); size > bytes_max; size = size_in_bytes()) {
     Column* oldest = nullptr;
     for (auto& [name, column] : columns_) {
       if (column.entries.empty()) continue;
@@ -103,8 +101,16 @@ void RecentUpdates::shrink(std::size_t bytes_max) {
       oldest->floor = std::max(oldest->floor, entry.version);
     }
     oldest->entries.erase(oldest->entries.begin(), oldest->entries.begin() + static_cast<std::ptrdiff_t>(dropped));
-    size = bytes().size();
   }
+}
+
+std::size_t RecentUpdates::size_in_bytes() const {
+  std::size_t size = columns_.empty() ? 0 : 1;
+  for (const auto& [name, column] : columns_) {
+    size += text_size(name.size()) + number_size(number(column.floor)) + number_size(column.entries.size());
+    for (const Entry& entry : column.entries) size += entry_size(entry.version, entry.update.size());
+  }
+  return size;
 }
 
 std::optional<std::vector<crdt::Bytes>> RecentUpdates::since(std::string_view column, Version position) const {
@@ -119,6 +125,7 @@ std::optional<std::vector<crdt::Bytes>> RecentUpdates::since(std::string_view co
 std::string RecentUpdates::bytes() const {
   std::string out;
   if (columns_.empty()) return out;
+  out.reserve(size_in_bytes());
   out += kLayout;
   for (const auto& [name, column] : columns_) {
     append_number(out, name.size());

@@ -51,6 +51,7 @@ class RecentUpdates {
     std::vector<Entry> entries;
   };
   bool read(std::string_view bytes);
+  std::size_t size_in_bytes() const;  // of bytes(), without writing them
 
   std::map<std::string, Column, std::less<>> columns_;
 };
