@@ -18,6 +18,7 @@
 #include "crdt/any.hpp"
 #include "crdt/updates.hpp"
 #include "domain/value_json.hpp"
+#include "query/to_sql.hpp"
 
 namespace nizhal::cli {
 namespace {
@@ -43,20 +44,14 @@ Result<Place> place_of(const Domain& domain, const EditWords& words) {
   return Place{*table, table->columns[column], *std::move(key)};
 }
 
-std::string quoted(std::string_view text) {
-  std::string out = "'";
-  for (const char c : text) out += c == '\'' ? std::string("''") : std::string(1, c);
-  return out + "'";
-}
-
 Result<Blob> state_of(const Store& store, const Place& place) {
-  const std::string key = key_text(place.key);
-  const bool is_number = std::holds_alternative<std::int64_t>(place.key);
-  const auto found = store.sql(fmt::format("SELECT \"{}\" FROM \"{}\" WHERE \"{}\" = {}", place.column.name,
-                                           place.table.name, place.table.key, is_number ? key : quoted(key)));
+  const auto found = store.sql(fmt::format("SELECT {} FROM {} WHERE {} = {}", quote_identifier(place.column.name),
+                                           quote_identifier(place.table.name), quote_identifier(place.table.key),
+                                           sql_literal(Dialect::sqlite, place.table.key_column().type, place.key)));
   if (!found) return tl::unexpected(found.error());
   if (found->rows.empty())
-    return failure(ErrorCode::not_found, fmt::format("table \"{}\" has no row \"{}\" here", place.table.name, key));
+    return failure(ErrorCode::not_found,
+                   fmt::format("table \"{}\" has no row \"{}\" here", place.table.name, key_text(place.key)));
   const auto* state = std::get_if<Blob>(&found->rows.front().front());
   return state ? *state : Blob{};
 }
