@@ -6,6 +6,7 @@
 #include <functional>
 #include <utility>
 
+#include "base/reached.hpp"
 #include "client/base_rows.hpp"
 #include "client/clock_correction.hpp"
 #include "client/outbox.hpp"
@@ -45,16 +46,20 @@ enum class Confirmation {
   clone,     // somebody else sends under this client id (S19)
   restored,  // the server knows less than it once confirmed (S19)
 };
+Confirmation clone_noticed() {
+  reached(Mark::clone_noticed_on_pull);
+  return Confirmation::clone;
+}
 Result<Confirmation> judge(StoreState& state, const protocol::PullPage& page) {
   if (!page.last_mutation_id) return Confirmation::nothing;
   const Meta& meta = *state.meta;
   const auto last = static_cast<std::int64_t>(number(*page.last_mutation_id));
   const std::int64_t confirmed = meta.integer(meta_key::kConfirmedId);
-  if (last > meta.integer(meta_key::kLastGiven)) return Confirmation::clone;
+  if (last > meta.integer(meta_key::kLastGiven)) return clone_noticed();
   if (page.last_client_mutation_id && last > 0) {
     auto known = sent_under(state, last);
     if (!known) return tl::unexpected(known.error());
-    if (!known->empty() && *known != *page.last_client_mutation_id) return Confirmation::clone;
+    if (!known->empty() && *known != *page.last_client_mutation_id) return clone_noticed();
   }
   if (last < confirmed) return Confirmation::restored;
   return last > confirmed ? Confirmation::covers : Confirmation::nothing;
@@ -93,6 +98,7 @@ Result<void> settle(StoreState& state, const protocol::PullPage& page, Confirmat
       applied.identity_changed = true;
       return take_new_client_id(state);
     case Confirmation::restored:
+      reached(Mark::restored_server_noticed);
       return renumber_after(state, *page.last_mutation_id, last_client_mutation_id);
   }
   return {};
@@ -176,6 +182,7 @@ Result<bool> put_aside(StoreState& state, Confirmation confirmation, PullApplied
   if (auto taken = take_new_client_id(state); !taken) return tl::unexpected(taken.error());
   applied = PullApplied{};
   applied.identity_changed = true;
+  reached(Mark::pull_put_aside);
   return true;
 }
 
@@ -214,6 +221,7 @@ Result<void> apply_complete(StoreState& state, const protocol::PullPage& page, P
         confirmed);
     if (!in_part) return tl::unexpected(in_part.error());
   }
+  reached(*in_part ? Mark::applied_in_part : Mark::applied_as_whole);
   if (!*in_part) {
     PageSequence sequence(state);
     auto added =
@@ -287,15 +295,20 @@ Result<PullApplied> apply_page(StoreState& state, const protocol::PullRequest& s
   auto expected = puller::position(state);
   if (!expected) return tl::unexpected(expected.error());
   // An answer to a question that is no longer the question: the next pull asks the right one.
-  if (sent.cursor != *expected) return applied;
+  if (sent.cursor != *expected) {
+    reached(Mark::pull_outdated);
+    return applied;
+  }
 
   const SyncState sync_state = parse_sync_state(state.meta->get(meta_key::kSyncState));
   const bool starts_over = page.cursor_reset || (sent.cursor.empty() && sync_state != SyncState::empty);
+  if (page.cursor_reset) reached(Mark::pulled_afresh);
   auto staged = puller::has_staged(state);
   if (!staged) return tl::unexpected(staged.error());
   const std::string& epoch = state.meta->get(*staged ? meta_key::kStagedEpoch : meta_key::kEpoch);
   if (!starts_over && !sent.cursor.empty() && !epoch.empty() && page.epoch != epoch) {
     // Another generation of the server that took the cursor all the same: only a fresh start is sure to be whole.
+    reached(Mark::epoch_changed);
     state.log.warning("pull", "the server's epoch changed: pulling everything again");
     if (auto restarted = start_afresh(state); !restarted) return tl::unexpected(restarted.error());
     return applied;
@@ -315,6 +328,7 @@ Result<PullApplied> apply_page(StoreState& state, const protocol::PullRequest& s
         auto still = is_still_asked(state, sent, sync_state);
         if (!still) return tl::unexpected(still.error());
         if (is_outdated = !*still; is_outdated) return {};
+        reached(Mark::pull_staged);
         if (auto kept = puller::stage(state, page, starts_over); !kept) return kept;
         if (auto observed = observe_stamp(state, page); !observed) return observed;
         return state.meta->set(meta_key::kSyncState, to_string(SyncState::done));
@@ -348,6 +362,7 @@ Result<PullApplied> apply_page(StoreState& state, const protocol::PullRequest& s
   auto wanted = outbox::has_covered_unknown(state);
   if (!wanted) return tl::unexpected(wanted.error());
   applied.outcome_wanted = *wanted;
+  if (*wanted) reached(Mark::covered_but_unknown);
   return applied;
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/reached.hpp"
 #include "client/client_sync_state.hpp"
 
 namespace nizhal::client {
@@ -306,6 +307,7 @@ void ClientSync::State::on(const SocketOpened&) {
       return;
     case PokeSocket::Opened::again:
       catch_up_wanted = true;
+      reached(Mark::caught_up_after_socket);
       set_pull_timer();
       return;
   }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/reached.hpp"
 #include "client/answers.hpp"
 #include "client/client_sync_state.hpp"
 
@@ -53,6 +54,7 @@ void ClientSync::State::try_later(InFlight::Kind kind, Error error, milliseconds
 }
 
 void ClientSync::State::storage_failed(std::string_view stage, const Error& error) {
+  reached(Mark::storage_failed);
   log.error(stage, error.message);
   try_later(stage == "push" ? InFlight::Kind::push : InFlight::Kind::pull, error, milliseconds{0});
 }
@@ -177,6 +179,7 @@ void ClientSync::State::unauthorized(const InFlight& request, const protocol::Ht
   (request.kind == InFlight::Kind::push ? push_wanted : pull_wanted) = true;
   not_handled(request);
   if (options.has_token && !token_refused) {
+    reached(Mark::token_refused);
     token_refused = true;
     token_fresh = false;
     return ask_for_token(true);
@@ -195,6 +198,7 @@ void ClientSync::State::upgrade_required(const InFlight& request, const protocol
   not_handled(request);
   // Reading goes on; writes wait for a newer app, or for the user's own try.
   push_paused = true;
+  reached(Mark::push_paused);
   set_status([](StoreStatus& now) {
     now.upgrade_required = true;
     now.connection = StoreStatus::Connection::online;
@@ -209,6 +213,7 @@ void ClientSync::State::split(const InFlight& request, const protocol::HttpRespo
   push_wanted = true;
   if (count > 1) {
     push_mutations_max = std::max<std::size_t>(1, count / 2);
+    reached(Mark::push_split);
     log.warning("push",
                 fmt::format("{}: sending {} mutations at a time", describe_status(response), push_mutations_max));
     return;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/reached.hpp"
 #include "client/outbox.hpp"
 #include "client/rebase.hpp"
 #include "client/tuning.hpp"
@@ -23,6 +24,7 @@ std::int64_t offset_to(StoreState& state, Timestamp server_time) {
 
 Result<void> correct_clock(StoreState& state, std::int64_t offset_ms) {
   Meta& meta = *state.meta;
+  reached(Mark::clock_corrected);
   state.log.warning("sync", fmt::format("this device's clock is corrected by {} ms", offset_ms));
   if (auto kept = meta.set(meta_key::kClockOffset, offset_ms); !kept) return kept;
   auto entries = outbox::list(state, outbox::Which::all);
@@ -43,6 +45,7 @@ Result<void> correct_clock(StoreState& state, std::int64_t offset_ms) {
     auto stamp = state.tick();
     if (!stamp) return tl::unexpected(stamp.error());
     entry.hlc = stamp->text();
+    reached(Mark::pending_restamped);
     mark::changed(state, entry.ordinal);
     if (auto kept = outbox::update(state, entry); !kept) return kept;
   }
@@ -58,6 +61,7 @@ Result<void> observe(StoreState& state, const Hlc& seen, Timestamp now) {
   if (state.hybrid_clock->last() < seen) {
     state.hybrid_clock->observe(seen);
     state.is_stamp_kept = false;
+    reached(Mark::clock_follows_row);
   }
   if (before && seen <= *before && is_possible(*before, now)) return {};
   return state.meta->set(meta_key::kSeenHlc, seen.text());

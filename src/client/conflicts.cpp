@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include "base/reached.hpp"
+
 namespace nizhal::client::conflicts {
 namespace {
 
@@ -46,6 +48,7 @@ Result<void> note(StoreState& state, const outbox::Entry& entry, const std::vect
         .bind_text(8, to_iso8601(one.winner_at));
     if (auto done = insert->run(); !done) return done;
     if (state.connection->changes() == 0) continue;
+    reached(Mark::conflict_told);
     LostEdit edit;
     edit.table = one.table;
     edit.key = one.key;

@@ -2,6 +2,7 @@
 
 #include <span>
 
+#include "base/reached.hpp"
 #include "client/tuning.hpp"
 #include "crdt/column.hpp"
 
@@ -51,6 +52,7 @@ Result<Row> merge_pulled(const TableDef& table, const Row& base, Row row, const 
     // The server took what it sends: its limits are the ones that count.
     if (auto merged = merge_into(table.columns[column], &base[column], row[column], {}); !merged)
       return tl::unexpected(merged.error());
+    reached(Mark::crdt_update_applied);
   }
   return row;
 }

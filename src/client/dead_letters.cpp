@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/json.hpp"
+#include "base/reached.hpp"
 #include "client/dependencies.hpp"
 #include "client/enqueue.hpp"
 #include "client/inverses.hpp"
@@ -229,6 +230,7 @@ Result<std::uint64_t> bury_dependents(StoreState& state, const std::string& clie
         refused.emplace_back(select->text(0));
     }
   }
+  if (refused.size() > 1) reached(Mark::dependents_buried);
   for (std::size_t i = 1; i < refused.size(); ++i) {
     auto entry = outbox::find(state, refused[i]);
     if (!entry) return tl::unexpected(entry.error());
@@ -240,6 +242,7 @@ Result<std::uint64_t> bury_dependents(StoreState& state, const std::string& clie
 }
 
 Result<void> note_applied_after_all(StoreState& state, std::string_view client_mutation_id) {
+  reached(Mark::skip_came_too_late);
   state.log.warning("push", fmt::format("{} was given up here, but the server had applied it", client_mutation_id));
   auto statement = state.connection->prepare(
       "UPDATE nizhal_dead_letter SET code = 'applied_after_all', message = 'the server had applied it before it was "
@@ -281,6 +284,7 @@ Result<Ticket> retry(StoreState& state, std::int64_t id, std::optional<std::stri
                                 // Nothing of it is shown before the server said so, and nobody waits for it.
                                 .awaits_server = state.options.mode == SyncMode::server_authoritative});
   if (!ticket) return ticket;
+  reached(Mark::dead_letter_retried);
   const std::string& old_id = stored->letter.client_mutation_id;
   if (auto done = leave(state, stored->letter); !done) return tl::unexpected(done.error());
   if (auto done = rename_dependency(state, old_id, ticket->client_mutation_id); !done)

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/reached.hpp"
 #include "client/applier.hpp"
 #include "client/authoritative.hpp"
 #include "client/conflicts.hpp"
@@ -64,6 +65,7 @@ Result<void> settle_identity(StoreState& state) {
   auto match = identity::match(state);
   if (!match) return tl::unexpected(match.error());
   if (*match == identity::Match::same) return {};
+  reached(state.options.other_actor == OtherActor::Refuse ? Mark::other_actor_refused : Mark::other_actor_moved_away);
   if (state.options.other_actor == OtherActor::Refuse)
     return failure(
         ErrorCode::identity_mismatch,
@@ -118,6 +120,7 @@ Result<std::unique_ptr<LocalStore>> LocalStore::open(LocalStoreOptions options, 
     return identity::remember(*state);
   });
   if (!prepared) return tl::unexpected(prepared.error());
+  if (!state->meta->get(meta_key::kStagedCursor).empty()) reached(Mark::staged_pages_found);
   if (auto counted = state->count(); !counted) return tl::unexpected(counted.error());
   state->refresh_facts();
   return std::unique_ptr<LocalStore>(new LocalStore(std::move(state)));

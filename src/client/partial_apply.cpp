@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "base/reached.hpp"
 #include "client/base_rows.hpp"
 #include "client/row_writer.hpp"
 #include "client/store_schema.hpp"
@@ -208,6 +209,7 @@ Result<bool> apply(StoreState& state, Rebase& rebase, const ForEachPage& pages, 
   const bool is_refused = !applied && applied.error().code == ErrorCode::constraint_violated;
   if (!applied && !is_refused) return applied;
   if (is_refused) {
+    reached(Mark::partial_apply_refused);
     if (auto back = state.connection->execute("ROLLBACK TO nizhal_partial"); !back) return tl::unexpected(back.error());
   }
   if (auto ended = state.connection->execute("RELEASE nizhal_partial"); !ended) return tl::unexpected(ended.error());

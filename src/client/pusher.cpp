@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/json.hpp"
+#include "base/reached.hpp"
 #include "client/authoritative.hpp"
 #include "client/clock_correction.hpp"
 #include "client/conflicts.hpp"
@@ -100,6 +101,7 @@ class Settlement {
         return {};
       case PushStatus::retry:
         settled_.retry_later = true;
+        reached(Mark::retry_asked_for);
         entry.last_error = result.error.empty() ? "the server asked for another try" : result.error;
         return outbox::update(state_, entry);
       case PushStatus::not_tried:
@@ -158,6 +160,7 @@ class Settlement {
       return {};
     }
     if (entry.is_skip()) return outcome_known(entry);
+    reached(Mark::outcome_unknown_buried);
     const std::string message = fmt::format(
         "it was sent, but the server no longer knows what became of it{}{}; look at the data, then retry or "
         "discard it",
@@ -182,7 +185,10 @@ class Settlement {
     }
     // More than this device ever sent: somebody else sends under its client id. And a number that was used though this
     // device had not sent it says the same.
-    if (new_client_id_ || number_was_used_ || number(*last) > given) return take_new_client_id(state_);
+    if (new_client_id_ || number_was_used_ || number(*last) > given) {
+      reached(Mark::clone_noticed_on_push);
+      return take_new_client_id(state_);
+    }
     return renumber_after(state_, *last, "");
   }
 
@@ -198,6 +204,7 @@ class Settlement {
       if (argument.new_id_of.empty() || is_null((*values)[i])) continue;
       const std::string client_key = key_text((*values)[i]);
       if (client_key == server_id) return {};
+      reached(Mark::id_replaced);
       mark::mapped(state_, argument.new_id_of, client_key);
       auto insert = state_.connection->prepare(
           "INSERT OR REPLACE INTO nizhal_id_map(table_name, client_key, server_key, client_mutation_id) VALUES(?1, ?2, "
@@ -254,6 +261,7 @@ Result<protocol::PushRequest> next_push(StoreState& state, std::size_t mutations
       }
       ++entry.attempts;
       if (auto kept = outbox::update(state, entry); !kept) return tl::unexpected(kept.error());
+      if (entry.is_skip()) reached(Mark::skip_sent);
       auto mutation = to_wire(state, entry);
       if (!mutation) return tl::unexpected(mutation.error());
       request.mutations.push_back(std::move(*mutation));

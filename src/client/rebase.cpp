@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/json.hpp"
+#include "base/reached.hpp"
 #include "client/mutation_run.hpp"
 #include "client/row_writer.hpp"
 #include "client/store_schema.hpp"
@@ -81,9 +82,10 @@ Result<void> run_again(StoreState& state, const outbox::Entry& entry) {
   ++state.rebase_work.rerun;
   auto outcome = rerun_entry(state, entry);
   if (!outcome) return tl::unexpected(outcome.error());
-  if (!outcome->is_done())
-    state.log.debug("rebase", fmt::format("{} {} has no local effects for now: {}", entry.name,
-                                          entry.client_mutation_id, outcome->code));
+  if (outcome->is_done()) return {};
+  reached(Mark::rerun_refused);
+  state.log.debug("rebase", fmt::format("{} {} has no local effects for now: {}", entry.name, entry.client_mutation_id,
+                                        outcome->code));
   return {};
 }
 
@@ -236,6 +238,7 @@ Result<void> take_new_client_id(StoreState& state) {
 
 Result<void> renumber_after(StoreState& state, MutationId last, std::string_view last_client_mutation_id) {
   mark::everything(state);
+  reached(Mark::renumbered);
   auto entries = outbox::list(state, outbox::Which::all);
   if (!entries) return tl::unexpected(entries.error());
   for (outbox::Entry& entry : *entries) {

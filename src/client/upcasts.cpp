@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/json.hpp"
+#include "base/reached.hpp"
 #include "client/dead_letters.hpp"
 #include "client/dependencies.hpp"
 #include "client/outbox.hpp"
@@ -32,6 +33,7 @@ Result<bool> has_older(StoreState& state) {
 
 Result<void> give_up(StoreState& state, const outbox::Entry& entry, const std::string& why) {
   using dead_letters::Id;
+  reached(Mark::upcast_impossible);
   if (auto done = dead_letters::bury(state, entry, upcast_code::kImpossible, why, Id::replace_by_skip); !done)
     return done;
   auto dependents = dead_letters::bury_dependents(state, entry.client_mutation_id, Id::replace_by_skip);
@@ -49,6 +51,7 @@ Result<void> upcast(StoreState& state, outbox::Entry entry, const MutatorDef& mu
   if (!values) return give_up(state, entry, values.error().message);
   entry.args = encode_arguments(mutator, *values);
   entry.args_version = mutator.version;
+  reached(Mark::mutation_upcast);
   if (auto key = dependencies::own_key_of(state, mutator, *values)) entry.dependency_key = std::move(*key);
   mark::changed(state, entry.ordinal);
   return outbox::update(state, entry);

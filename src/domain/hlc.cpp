@@ -6,6 +6,8 @@
 #include <limits>
 #include <tuple>
 
+#include "base/reached.hpp"
+
 namespace nizhal {
 namespace {
 
@@ -84,6 +86,7 @@ Hlc HybridClock::tick(Timestamp wall) {
     last_.milliseconds = now;
     last_.counter = 0;
   } else if (last_.counter == std::numeric_limits<std::uint16_t>::max()) {
+    reached(Mark::clock_counter_full);
     last_.milliseconds += 1;
     last_.counter = 0;
   } else {

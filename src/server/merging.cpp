@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <span>
 
+#include "base/reached.hpp"
 #include "crdt/column.hpp"
 #include "domain/field_stamps.hpp"
 #include "server/recent_updates.hpp"
@@ -43,6 +44,7 @@ bool judge(const ColumnDef& column, std::size_t index, const Value& value, const
   };
   const Hlc standing = stamps.of(column.name);
   if (rules.stamp < standing) {
+    reached(Mark::edit_lost);
     if (const auto again = lost_before(); again != edit.lost.end())
       again->value = value;
     else

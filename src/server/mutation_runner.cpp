@@ -4,6 +4,7 @@
 
 #include "base/ids.hpp"
 #include "base/json.hpp"
+#include "base/reached.hpp"
 #include "domain/arguments_codec.hpp"
 #include "domain/value_json.hpp"
 
@@ -70,6 +71,7 @@ void MutationRunner::refuse(std::string code, std::string message, int http_stat
 }
 
 void MutationRunner::refuse_scope(const TableDef& table) {
+  reached(Mark::out_of_reach_refused);
   refuse(std::string(kNotAuthorized), "table \"" + table.name + "\": the row is outside your buckets", 403);
 }
 

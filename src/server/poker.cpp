@@ -4,6 +4,8 @@
 #include <iterator>
 #include <utility>
 
+#include "base/reached.hpp"
+
 namespace nizhal::server {
 namespace {
 
@@ -170,6 +172,7 @@ Poker::Actors Poker::actors_to_read(const storage::ChangeMark& mark, const Told&
 Result<void> Poker::refresh_grants(const storage::ChangeMark& mark, const Told& told, Pokes& pokes) {
   Actors actors = actors_to_read(mark, told);
   if (!actors.empty()) {
+    reached(Mark::grants_read_again);
     const auto snapshot = outside_.storage.snapshot();
     if (!snapshot) return tl::unexpected(snapshot.error());
     for (auto& [name, read] : actors) {
@@ -253,6 +256,7 @@ bool Poker::poke_at_once(const realtime::CommitNotice& commit, std::uint64_t gra
     if (frames > kFramesAtOnceMax) return false;
     add_pokes(told_.announced(commit.version, commit.buckets), pokes);
   }
+  if (!pokes.empty()) reached(Mark::poked_at_once);
   tell_others({commit});
   send(pokes);
   return true;
@@ -409,6 +413,7 @@ std::optional<storage::ChangeMark> Poker::proceed(Occasion occasion) {
     return mark;
   }
   add_told(told, pokes);
+  if (!pokes.empty()) reached(Mark::poked_after_look);
   note_progress(*mark, told, must_ask);
   send(pokes);
   return mark;

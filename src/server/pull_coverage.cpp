@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/bytes.hpp"
+#include "base/reached.hpp"
 
 namespace nizhal::server {
 namespace {
@@ -15,10 +16,14 @@ std::optional<protocol::Cursor> usable_cursor(const protocol::PullRequest& reque
                                               bool& reset) {
   if (request.cursor.empty()) return std::nullopt;
   auto cursor = protocol::decode_cursor(request.cursor);
-  const bool usable = cursor && cursor->epoch == position.epoch && cursor->position <= position.last &&
-                      cursor->position >= position.pruned_through;
-  reset = !usable;
-  return usable ? std::move(cursor) : std::nullopt;
+  const std::optional<Mark> why = !cursor                                      ? Mark::cursor_malformed
+                                  : cursor->epoch != position.epoch            ? Mark::cursor_of_other_epoch
+                                  : cursor->position > position.last           ? Mark::cursor_ahead
+                                  : cursor->position < position.pruned_through ? Mark::cursor_behind_pruned
+                                                                               : std::optional<Mark>();
+  reset = why.has_value();
+  if (why) reached(*why);
+  return why ? std::nullopt : std::move(cursor);
 }
 
 /// The actor's buckets by key, narrowed to what the request wants covered.
@@ -186,6 +191,8 @@ Result<Coverage> plan_coverage(const CompiledDomain& domain, const protocol::Pul
     const auto granted = wanted->granted.find(key);
     const bool lost = granted == wanted->granted.end() || granted->second->gained != state.gain;
     const bool covered = wanted->covered.contains(key);
+    if (lost) reached(granted == wanted->granted.end() ? Mark::bucket_lost : Mark::bucket_regained);
+    if (!lost && !covered) reached(Mark::bucket_left_out);
     // Left out by `buckets` or `syncRule`, but still the actor's: dropped without a word (S16).
     if (lost || (differences.rules && covered)) coverage.removed_buckets.push_back(key);
     if (lost || !covered) coverage.changed = true;
@@ -194,6 +201,8 @@ Result<Coverage> plan_coverage(const CompiledDomain& domain, const protocol::Pul
     const auto it = before->buckets.find(key);
     const bool retained = it != before->buckets.end() && it->second.gain == grant->gained && !differences.rules;
     if (retained) {
+      if (std::find(differences.to_refill.begin(), differences.to_refill.end(), true) != differences.to_refill.end())
+        reached(Mark::table_refilled);
       planner.retain(*grant, it->second, differences.to_refill);
     } else {
       planner.gain(*grant);

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/reached.hpp"
 #include "domain/field_stamps.hpp"
 #include "domain/value_json.hpp"
 #include "protocol/cursor.hpp"
@@ -67,11 +68,13 @@ Result<Live> read_live(Snapshot& snapshot, LiveQuery query, Version horizon, std
   live.complete = false;
   if (first == beyond) {
     // One transaction alone is above the limit, and a page never cuts one.
+    reached(Mark::transaction_above_limit);
     query.through = first;
     live.position = first;
     if (auto read = read_changes(snapshot, query, live); !read) return tl::unexpected(read.error());
     return live;
   }
+  reached(Mark::page_ended_early);
   live.position = std::min(Version{number(beyond) - 1}, horizon);
   std::erase_if(live.rows, [&](const EncodedRow& row) { return row.version > live.position; });
   std::erase_if(live.removals, [&](const Removal& removal) { return removal.version > live.position; });
@@ -107,7 +110,10 @@ class Page {
       // A row that stays in a covered bucket is not removed. But its image must have been told by the end of this page:
       // one that is still to come may never come, when its bucket is lost before the next page, and the cursor would
       // have passed the removal.
-      if (removal.covered_at && (live.complete || *removal.covered_at <= live.position)) continue;
+      if (removal.covered_at && (live.complete || *removal.covered_at <= live.position)) {
+        reached(Mark::removal_withheld);
+        continue;
+      }
       const Removal*& newest = latest[{removal.table, removal.key}];
       if (!newest || newest->version <= removal.version) newest = &removal;
     }
@@ -119,7 +125,9 @@ class Page {
       append_value_json(id_json, table.key_column().type, *key);
       if (removal->deleted) {
         writer_.add_tombstoned(table.name, id_json, removal->client_key);
+        reached(Mark::tombstone_told);
       } else {
+        reached(Mark::exit_told);
         writer_.add_removed(table.name, id_json, removal->client_key);
       }
       ++entries_;
@@ -181,6 +189,7 @@ Result<void> fill(Snapshot& snapshot, const CompiledDomain& domain, Coverage& co
     const Bucket& bucket = coverage.buckets[backfill.bucket].bucket;
     auto& pending = coverage.cursor.buckets.find(bucket.key)->second.backfill;
     const auto position = pending.find(domain.table(backfill.table).name);
+    if (position->second) reached(Mark::backfill_went_on);
     bool done = false;
     while (!done) {
       if (room == 0) return {};
@@ -279,6 +288,7 @@ std::optional<std::string> PullHandler::idle_page(const storage::Position& now, 
                                                   const protocol::PullRequest& request) {
   const auto client = idle_answers_.find(now, question);
   if (!client) return std::nullopt;
+  reached(Mark::idle_answered);
   protocol::PageWriter::Tail tail;
   tail.cursor = request.cursor;
   tail.epoch = now.epoch;
@@ -300,6 +310,7 @@ std::optional<std::string> PullHandler::tail_page(const storage::Position& now, 
     // Whatever is wrong is told where any request is handled.
     if (auto page = page_of(*snapshot, actor, request)) {
       tail_->count_hit();
+      reached(Mark::tail_answered);
       return *std::move(page);
     }
   }

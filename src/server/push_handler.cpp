@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/json.hpp"
+#include "base/reached.hpp"
 #include "server/answers.hpp"
 
 namespace nizhal::server {
@@ -113,6 +114,7 @@ PushHandler::Progress PushHandler::run(const Actor& actor, const protocol::PushR
     }
     if (has_risen) continue;
     ++counters_.retries;
+    reached(Mark::batch_tried_again);
     log_.debug("push", "a batch met a transient failure and is tried again: " + error.message);
     size = smaller(mutations.size(), alone_next || attempts + 1 >= limits_.attempts_max);
   }
@@ -130,6 +132,7 @@ Result<PushHandler::Batch> PushHandler::run_batch(const Actor& actor, Mutations 
   // What came before in the batch was lost with it and runs again; this one is refused then.
   const auto ends_batch = [&](const protocol::PushMutation& mutation, ErrorCode code, std::string why) {
     if (code != ErrorCode::constraint_violated) return false;
+    reached(Mark::batch_ended_by_constraint);
     return progress.not_run.emplace(mutation.client_mutation_id, std::move(why)).second;
   };
   for (const protocol::PushMutation& mutation : mutations) {

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/reached.hpp"
 #include "domain/arguments_codec.hpp"
 #include "domain/hlc.hpp"
 #include "domain/upcast.hpp"
@@ -94,11 +95,14 @@ Result<HandledMutation> PushTransaction::handle_sequenced(const PushMutation& mu
   const auto found = client_of(*mutation.client_id);
   if (!found) return tl::unexpected(found.error());
   ClientRecord& client = **found;
-  if (!belongs_to(client, actor_))
+  if (!belongs_to(client, actor_)) {
+    reached(Mark::foreign_client_id);
     return refused(mutation, PushStatus::client_id_taken, 403, "this client id belongs to somebody else");
+  }
   Result<HandledMutation> handled = [&]() -> Result<HandledMutation> {
     if (*mutation.mutation_id <= client.last_mutation_id) return answer_handled(mutation, client);
     if (*mutation.mutation_id == next(client.last_mutation_id)) return handle_next(mutation, &client);
+    reached(Mark::out_of_order);
     return refused(mutation, PushStatus::out_of_order, 409,
                    "the next mutation id is " + std::to_string(number(next(client.last_mutation_id))));
   }();
@@ -111,6 +115,7 @@ Result<HandledMutation> PushTransaction::handle_sequenced(const PushMutation& mu
 /// The mutation id is the last one or below: told from the record, never run.
 Result<HandledMutation> PushTransaction::answer_handled(const PushMutation& mutation, const ClientRecord& client) {
   const auto cloned = [&] {
+    reached(Mark::clone_refused);
     return refused(mutation, PushStatus::client_cloned, 409,
                    "this mutation id was used for another mutation: the store was cloned");
   };
@@ -118,6 +123,7 @@ Result<HandledMutation> PushTransaction::answer_handled(const PushMutation& muta
   if (!record) return tl::unexpected(record.error());
   if (*record) {
     if ((*record)->client_mutation_id != mutation.client_mutation_id) return cloned();
+    reached(Mark::outcome_repeated);
     return recorded_outcome(mutation, **record);
   }
   // The pair of the last id outlives its record.
@@ -127,6 +133,7 @@ Result<HandledMutation> PushTransaction::answer_handled(const PushMutation& muta
   const auto known = transaction_.mutation(actor_, mutation.client_mutation_id);
   if (!known) return tl::unexpected(known.error());
   if (*known) return recorded_outcome(mutation, **known);
+  reached(Mark::outcome_gone);
   return refused(mutation, PushStatus::outcome_unknown, 409,
                  "this mutation was handled, but its record is gone: its outcome is not known any more");
 }
@@ -145,6 +152,7 @@ Result<HandledMutation> PushTransaction::handle_next(const PushMutation& mutatio
   if (!known) return tl::unexpected(known.error());
   if (*known) {
     if (client) {
+      reached(Mark::id_burned);
       advance(*client, mutation);
       if (auto audited = audit(mutation, "duplicate", {}); !audited) return tl::unexpected(audited.error());
       wrote_ = true;
@@ -199,8 +207,10 @@ Result<PushTransaction::Decision> PushTransaction::decide(const PushMutation& mu
                   "hlc must be an ISO 8601 time in UTC with milliseconds, a counter of 4 and a node of 32 hex digits");
   const auto dependency = refused_dependency(mutation);
   if (!dependency) return tl::unexpected(dependency.error());
-  if (*dependency)
+  if (*dependency) {
+    reached(Mark::dependency_refused);
     return refuse(422, "dependency_rejected", "mutation " + **dependency + ", which this depends on, was refused");
+  }
   return run(*mutator, mutation, client, *std::move(stamped));
 }
 
@@ -212,6 +222,7 @@ std::optional<Hlc> PushTransaction::stamp(const PushMutation& mutation, ClientRe
     if (!hlc) return std::nullopt;
     const std::int64_t ahead_ms = hlc->milliseconds - now.microseconds / 1000;
     if (ahead_ms <= limits_.clock_drift_max.count()) return hlc;
+    reached(Mark::stamp_replaced);
     clock_skew_ms_ = ahead_ms;
   }
   // The server's own time, above every stamp that it gave this client; the device's is not looked at (S20).
@@ -278,6 +289,7 @@ Result<PushTransaction::Decision> PushTransaction::run(const MutatorDef& mutator
   if (!run) return tl::unexpected(run.error());
   const bool applied = run->outcome.is_done();
   if (!applied) {
+    reached(Mark::savepoint_rolled_back);
     if (auto undone = transaction_.rollback_to_savepoint(); !undone) {
       // The reason is told when the mutation is refused without being run again.
       if (undone.error().code == ErrorCode::constraint_violated)

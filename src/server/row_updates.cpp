@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/bytes.hpp"
+#include "base/reached.hpp"
 #include "crdt/updates.hpp"
 #include "server/recent_updates.hpp"
 
@@ -98,7 +99,9 @@ std::string row_with_updates(const TableDef& table, const storage::EncodedRow& r
     const std::size_t column = table.index_of(name);
     if (column == TableDef::npos || !is_crdt(table.columns[column].type)) continue;
     const auto update = update_of(recent, name, position);
+    if (!update) reached(Mark::crdt_sent_as_state);
     if (!update || update->size() >= value.size()) continue;
+    reached(Mark::crdt_sent_as_update);
     const auto begin = static_cast<std::size_t>(value.data() - row.json.data());
     out.append(row.json, copied, begin - copied);
     out += *update;

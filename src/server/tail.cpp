@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <mutex>
+#include <utility>
 
+#include "base/reached.hpp"
 #include "server/tail_snapshot.hpp"
 
 namespace nizhal::server {
@@ -45,6 +47,7 @@ bool Tail::expect(const Actor& actor, const std::optional<std::string>& device_i
       reaches = after >= changes_.start();
     }
   }
+  if (!reaches) reached(Mark::tail_behind_cursor);
   if (knows_actor && knows_client) return reaches;
   const std::lock_guard lock(wanted_mutex_);
   if (!knows_actor && wanted_actors_.size() < kWantedMax && !has_zero(actor.user_id) && !has_zero(actor.owner_id) &&
@@ -175,6 +178,7 @@ bool Tail::read_and_apply(const storage::Position& settled, storage::ChangesQuer
     }
     query.after = is_anew ? settled.horizon : before->horizon;
     ++refreshes_;
+    if (!is_anew) reached(Mark::tail_refreshed);
     const auto changes = storage_.changes_since(settled, query);
     if (!changes) {
       begin_anew();
@@ -188,6 +192,7 @@ bool Tail::read_and_apply(const storage::Position& settled, storage::ChangesQuer
     }
     const bool has_gone_back = !is_anew && (*changes)->position.last < before->last;
     if (!(*changes)->too_many && !has_gone_back) return apply(**changes, query, is_anew, beginnings, forgotten);
+    if ((*changes)->too_many) reached(Mark::tail_too_many);
     begin_anew();
     if (is_anew) resting_.emplace(settled.epoch, settled.horizon);
     // The look was at the database as it was before it went back.
@@ -237,7 +242,7 @@ bool Tail::apply(const storage::RecentChanges& changes, const storage::ChangesQu
 void Tail::begin_anew() {
   {
     const std::unique_lock lock(mutex_);
-    is_begun_ = false;
+    if (std::exchange(is_begun_, false)) reached(Mark::tail_begun_anew);
     ++beginnings_;
     changes_.begin(Version{});
     known_.forget_all();

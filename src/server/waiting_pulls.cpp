@@ -4,6 +4,8 @@
 #include <iterator>
 #include <utility>
 
+#include "base/reached.hpp"
+
 namespace nizhal::server {
 namespace {
 
@@ -49,6 +51,7 @@ bool WaitingPulls::try_add(WaitingPull pull) {
         must_run = begin_run();
       else
         must_arm = !std::exchange(is_armed_, true);
+      if (!must_run && is_expected) reached(Mark::pulls_gathered);
     }
   }
   if (must_run) post_run();

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/reached.hpp"
 #include "query/to_sql.hpp"
 #include "storage/merge_columns.hpp"
 #include "storage/sqlite/engine_tables.hpp"
@@ -168,9 +169,11 @@ Result<GcReport> collect_garbage(const std::shared_ptr<Writer>& writer, const Co
   const auto removals = prune(writer, "nizhal_removal", before, "pruned_through");
   if (!removals) return tl::unexpected(removals.error());
   report.removals = removals->rows;
+  if (report.removals > 0) reached(Mark::removals_pruned);
   const auto mutations = prune(writer, "nizhal_mutation", before, "");
   if (!mutations) return tl::unexpected(mutations.error());
   report.mutations = mutations->rows;
+  if (report.mutations > 0) reached(Mark::records_pruned);
   const auto audit_rows = prune(writer, "nizhal_audit", before, "changes_pruned_through");
   if (!audit_rows) return tl::unexpected(audit_rows.error());
   report.audit_rows = audit_rows->rows;
