@@ -5,6 +5,7 @@
 #include <chrono>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <nizhal/server.hpp>
@@ -31,7 +32,8 @@ inline ServerOptions server_options(const std::string& path) {
 /// A Server in a thread. Its port is its own for as long as the object lives, also when the server was stopped.
 class Running {
  public:
-  explicit Running(const std::string& path, std::uint16_t port = 0) : server_(server_options(path)) {
+  explicit Running(const std::string& path, std::uint16_t port = 0) : Running(server_options(path), port) {}
+  explicit Running(ServerOptions options, std::uint16_t port = 0) : server_(std::move(options)) {
     thread_ = std::thread([this, chosen = port != 0 ? port : reserved_.port()] {
       code_ = server_.listen(
           {.port = chosen, .on_ready = [this](std::uint16_t real) { ready_.put(real); }, .handle_signals = false});
