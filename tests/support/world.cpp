@@ -191,6 +191,15 @@ void World::restart_server() {
   open_server();
 }
 
+void World::upgrade(Domain domain) {
+  executor_.run_all();
+  server_.reset();
+  storage_.reset();
+  compiled_ = require(CompiledDomain::compile(std::move(domain)), "compile the domain");
+  require(backend_->fit(compiled_), "make the database fit");
+  open_server();
+}
+
 Device& World::device(const std::string& name, Actor actor) {
   devices_.push_back(std::make_unique<Device>(*this, name, std::move(actor)));
   return *devices_.back();

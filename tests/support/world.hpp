@@ -114,6 +114,8 @@ class World {
   protocol::HttpResponse post(std::string_view path, const Actor& actor, std::string body);
   std::string token(const Actor& actor);
   void restart_server();
+  /// The server's next release: its database is made to fit.
+  void upgrade(Domain domain);
 
   /// Delivers, advances time and fires timers until every device has nothing to send and its outbox is empty.
   /// False when that does not happen within the bound.
