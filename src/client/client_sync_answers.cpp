@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/planted.hpp"
 #include "base/reached.hpp"
 #include "client/answers.hpp"
 #include "client/client_sync_state.hpp"
@@ -40,7 +41,7 @@ void ClientSync::State::try_later(InFlight::Kind kind, Error error, milliseconds
   if (kind == InFlight::Kind::push) pushes_in_row = tuning.pushes_in_row_max;
   const milliseconds delay = std::max(backoff.next(), at_least);
   waiting_for_retry = true;
-  effects.emplace_back(SetTimer{TimerId::retry, delay});
+  if (!is_planted(Planted::forget_to_retry)) effects.emplace_back(SetTimer{TimerId::retry, delay});
   log.info("sync", fmt::format("{}; trying again in {} ms", error.message, delay.count()));
   set_status([&](StoreStatus& now) {
     now.syncing = now.pulling = now.pushing = false;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/json.hpp"
+#include "base/planted.hpp"
 #include "client/rebase.hpp"
 #include "client/tuning.hpp"
 
@@ -236,6 +237,8 @@ Result<void> confirm_covered(StoreState& state) {
     if (auto pruned = prune_settled(state); !pruned) return pruned;
     state.tally.removed_pending(confirmed);
   }
+  if (is_planted(Planted::confirm_without_outcome))
+    return state.connection->execute("DELETE FROM nizhal_outbox WHERE covered = 1");
   return state.connection->execute("DELETE FROM nizhal_outbox WHERE covered = 1 AND outcome_known = 1");
 }
 

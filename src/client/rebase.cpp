@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/json.hpp"
+#include "base/planted.hpp"
 #include "base/reached.hpp"
 #include "client/mutation_run.hpp"
 #include "client/row_writer.hpp"
@@ -25,6 +26,7 @@ Result<void> restore_row(StoreState& state, std::string_view table_name, std::st
     if (!deleted) return tl::unexpected(deleted.error());
     return {};
   }
+  if (is_planted(Planted::drop_an_undo)) return {};
   auto row = undo_image(*table, *before);
   if (!row) return tl::unexpected(row.error());
   return row_writer::upsert(state, *table, *row);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/planted.hpp"
 #include "query/to_sql.hpp"
 #include "sqlite/table_sql.hpp"
 
@@ -26,6 +27,7 @@ Result<bool> update(StoreState& state, const TableDef& table, const Value& key,
 }
 
 Result<bool> remove(StoreState& state, const TableDef& table, const Value& key, Before before) {
+  if (is_planted(Planted::live_view_misses)) return sqlite::delete_row(*state.connection, table, key);
   if (auto noted = state.changes.touch(*state.connection, table, key, before); !noted)
     return tl::unexpected(noted.error());
   return sqlite::delete_row(*state.connection, table, key);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/json.hpp"
+#include "base/planted.hpp"
 #include "domain/value_json.hpp"
 #include "server/mutation_runner.hpp"
 
@@ -54,6 +55,7 @@ std::optional<bool> MutationRunner::merge_update(std::size_t index, const TableD
   const auto before = read_to_merge(table, key);
   if (!before) return std::nullopt;
   if (!in_reach(index, before->row, scope)) {
+    if (is_planted(Planted::leak_in_a_refusal)) refuse("not_authorized", key_text(before->row.back()), 403);
     refuse_scope(table);
     return false;
   }

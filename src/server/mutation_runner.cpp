@@ -4,6 +4,7 @@
 
 #include "base/ids.hpp"
 #include "base/json.hpp"
+#include "base/planted.hpp"
 #include "base/reached.hpp"
 #include "domain/arguments_codec.hpp"
 #include "domain/value_json.hpp"
@@ -262,6 +263,7 @@ bool MutationRunner::check_changes(const TableDef& table, const Value& key, cons
 bool MutationRunner::write_update(std::size_t index, const TableDef& table, const Value& key, const Row& before,
                                   const std::vector<std::pair<std::size_t, Value>>& changes, Scope scope) {
   if (!in_reach(index, before, scope)) {
+    if (is_planted(Planted::leak_in_a_refusal)) refuse("not_authorized", key_text(before.back()), 403);
     refuse_scope(table);
     return false;
   }
@@ -292,6 +294,7 @@ bool MutationRunner::remove(const TableDef& table, const Value& key, Scope scope
   const auto existing = read(table, key);
   if (stopped() || !existing) return false;
   if (!in_reach(*index, *existing, scope)) {
+    if (is_planted(Planted::leak_in_a_refusal)) refuse("not_authorized", key_text(existing->back()), 403);
     refuse_scope(table);
     return false;
   }

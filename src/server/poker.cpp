@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "base/planted.hpp"
 #include "base/reached.hpp"
 
 namespace nizhal::server {
@@ -439,6 +440,8 @@ void Poker::forget_unpoked() {
 /// Under both locks, as what follows.
 void Poker::add_pokes(const std::set<std::string>& keys, Pokes& pokes) const {
   for (const std::string& key : keys) {
+    if (is_planted(Planted::poke_everybody))
+      for (const auto& [id, stream] : streams_) pokes[id].insert(key);
     const auto it = subscribers_.find(key);
     if (it == subscribers_.end()) continue;
     for (const std::uint64_t id : it->second) pokes[id].insert(key);

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/bytes.hpp"
+#include "base/planted.hpp"
 #include "base/reached.hpp"
 
 namespace nizhal::server {
@@ -191,6 +192,7 @@ Result<Coverage> plan_coverage(const CompiledDomain& domain, const protocol::Pul
     const auto granted = wanted->granted.find(key);
     const bool lost = granted == wanted->granted.end() || granted->second->gained != state.gain;
     const bool covered = wanted->covered.contains(key);
+    if (is_planted(Planted::hide_a_revocation) && granted == wanted->granted.end()) continue;
     if (lost) reached(granted == wanted->granted.end() ? Mark::bucket_lost : Mark::bucket_regained);
     if (!lost && !covered) reached(Mark::bucket_left_out);
     // Left out by `buckets` or `syncRule`, but still the actor's: dropped without a word (S16).

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/bytes.hpp"
+#include "base/planted.hpp"
 #include "base/reached.hpp"
 #include "crdt/updates.hpp"
 #include "server/recent_updates.hpp"
@@ -80,8 +81,9 @@ class Members {
 
 /// Nothing: the state is to be sent.
 std::optional<std::string> update_of(const RecentUpdates& recent, std::string_view column, Version position) {
-  const auto updates = recent.since(column, position);
+  auto updates = recent.since(column, position);
   if (!updates) return std::nullopt;
+  if (is_planted(Planted::lose_a_crdt_update) && !updates->empty()) updates->pop_back();
   const auto merged = updates->empty() ? Result<crdt::Bytes>(crdt::kEmptyUpdate) : crdt::merge_updates(*updates);
   if (!merged) return std::nullopt;
   return "{\"update\":\"" + to_base64(*merged) + "\"}";

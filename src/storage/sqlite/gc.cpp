@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/planted.hpp"
 #include "base/reached.hpp"
 #include "query/to_sql.hpp"
 #include "storage/merge_columns.hpp"
@@ -54,7 +55,7 @@ Result<Batch> prune(const std::shared_ptr<Writer>& writer, std::string_view tabl
     auto batch = prune_batch(turn->connection(), table, before);
     if (!batch) return tl::unexpected(batch.error());
     if (batch->rows == 0) return pruned;
-    if (!guard.empty()) {
+    if (!guard.empty() && !is_planted(Planted::prune_without_a_horizon)) {
       auto statement = turn->connection().prepare(fmt::format("UPDATE nizhal_state SET {0} = max({0}, ?1)", guard));
       if (!statement) return tl::unexpected(statement.error());
       statement->bind(1, to_sql(batch->highest));
