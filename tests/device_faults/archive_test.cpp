@@ -8,7 +8,7 @@
 
 #include "base/test_temp_dir.hpp"
 #include "client/client_test_support.hpp"
-#include "tests/support/faulty_vfs.hpp"
+#include "sim/disk/disk.hpp"
 
 namespace nizhal::testing {
 namespace {
@@ -19,8 +19,8 @@ struct Archive : ::testing::Test {
   TempDir folder;
   ManualClock clock{client::testing::kStart};
   SeededRandom random{3};
-  FaultyVfs& disk = FaultyVfs::install();
   const std::string path = folder.file("a.db");
+  sim::Disk disk{path};
 
   Result<std::unique_ptr<LocalStore>> open(const std::string& user) {
     client::LocalStoreOptions options;
@@ -32,15 +32,13 @@ struct Archive : ::testing::Test {
   }
   /// A store with one pending mutation, in the log only: the disk is full when it is closed, and stays so.
   void leave_a_log() {
-    disk.watch(path);
     auto store = open("u1");
     ASSERT_TRUE(store) << store.error().message;
     ASSERT_TRUE((*store)->mutate("addNote", {std::string("n1"), std::string("pending")}, {}));
-    disk.arm({.call = DiskCall::write, .fault = DiskFault::disk_full, .persists = true});
+    disk.arm({.call = sim::DiskCall::write, .fault = sim::DiskFault::disk_full, .persists = true});
     store->reset();
     ASSERT_TRUE(std::filesystem::exists(path + "-wal"));
   }
-  void TearDown() override { disk.watch(""); }
 };
 
 TEST_F(Archive, OnAFullDiskTakesTheLogAlong) {

@@ -13,9 +13,9 @@
 
 #include "../../examples/notes/notes.hpp"
 #include "base/json.hpp"
+#include "sim/disk/disk.hpp"
 #include "sqlite/connection.hpp"
 #include "tests/device_faults/cycle.hpp"
-#include "tests/support/faulty_vfs.hpp"
 
 namespace nizhal::testing {
 
@@ -71,11 +71,9 @@ struct Arguments {
 
 class DeviceChild {
  public:
-  explicit DeviceChild(Arguments arguments) : arguments_(std::move(arguments)) {}
+  explicit DeviceChild(Arguments arguments) : arguments_(std::move(arguments)), disk_(arguments_.store) {}
 
   int run() {
-    FaultyVfs& disk = FaultyVfs::install();
-    disk.watch(arguments_.store);
     if (const std::string wrong = Cycle::check_file(arguments_.store); !wrong.empty()) return fail(wrong);
     if (arguments_.first_step > 0 && !open()) return 1;
     const auto& script = device_script();
@@ -83,7 +81,7 @@ class DeviceChild {
       say(fmt::format("at {}", i));
       arm(script[i], i);
       const bool done = run_step(script[i], i);
-      disk.lift();
+      disk_.lift();
       if (!done) return 1;
     }
     store_.reset();
@@ -108,11 +106,11 @@ class DeviceChild {
     const std::uint64_t nth = is_first ? arguments_.kill_nth : 1;
     // Of steps that write once it depends on the step which of the two comes, unless both are asked for.
     const KillMode mode = is_first ? arguments_.mode : number % 2 == 0 ? KillMode::in_it : KillMode::after_it;
-    const DiskFault fault = mode == KillMode::in_it ? DiskFault::crash_torn : DiskFault::crash_after;
+    const sim::DiskFault fault = mode == KillMode::in_it ? sim::DiskFault::crash_torn : sim::DiskFault::crash_after;
     if (step.kind == Kind::checkpoint) {
-      FaultyVfs::install().arm({.call = DiskCall::write, .fault = fault, .nth = 1 + (nth - 1) * kCheckpointStride});
+      disk_.arm({.call = sim::DiskCall::write, .fault = fault, .nth = 1 + (nth - 1) * kCheckpointStride});
     } else {
-      FaultyVfs::install().arm({.call = DiskCall::write, .fault = fault, .nth = nth, .commits_only = true});
+      disk_.arm({.call = sim::DiskCall::write, .fault = fault, .nth = nth, .commits_only = true});
     }
   }
 
@@ -205,6 +203,7 @@ class DeviceChild {
   }
 
   const Arguments arguments_;
+  sim::Disk disk_;
   std::optional<Store> store_;
 };
 

@@ -14,12 +14,17 @@
 #include <string_view>
 
 #include "base/test_temp_dir.hpp"
+#include "sim/disk/disk.hpp"
 #include "sqlite/connection.hpp"
 #include "tests/device_faults/cycle.hpp"
-#include "tests/support/faulty_vfs.hpp"
 
 namespace nizhal::testing {
 namespace {
+
+using sim::Disk;
+using sim::DiskCall;
+using sim::DiskFault;
+using sim::kDiskCalls;
 
 constexpr std::uint64_t kSitesMax = 60;
 
@@ -31,11 +36,10 @@ struct Life {
 /// A life without faults: the states that a cut may leave.
 Life live_through(Durability durability) {
   Life life;
-  FaultyVfs& disk = FaultyVfs::install();
   for (const bool looks : {true, false}) {  // looking makes calls of its own
     const TempDir folder;
     Cycle cycle(folder.file("a.db"), durability);
-    disk.watch(cycle.path());
+    Disk disk(cycle.path());
     if (looks) cycle.on_commit([&] { life.contents.insert(cycle.content()); });
     for (const Cycle::Step& step : cycle.steps()) {
       const auto done = step.run();
@@ -51,14 +55,13 @@ Life live_through(Durability durability) {
 }
 
 /// The power goes at the n-th call. Returns whether it came to that.
-bool cut(const Life& life, DiskCall call, DiskFault fault, std::uint64_t nth, FaultyVfs::Unsynced unsynced,
+bool cut(const Life& life, DiskCall call, DiskFault fault, std::uint64_t nth, Disk::Unsynced unsynced,
          Durability durability) {
   const TempDir folder;
   SeededRandom random(nth);
-  FaultyVfs& disk = FaultyVfs::install();
-  disk.keep_medium(true);
   Cycle cycle(folder.file("a.db"), durability);
-  disk.watch(cycle.path());
+  Disk disk(cycle.path());
+  disk.keep_medium(true);
   std::size_t acknowledged = 0;
   disk.arm({.call = call, .fault = fault, .nth = nth, .struck = [&] { acknowledged = cycle.acknowledged().size(); }});
   for (const Cycle::Step& step : cycle.steps()) {
@@ -102,7 +105,6 @@ bool cut(const Life& life, DiskCall call, DiskFault fault, std::uint64_t nth, Fa
     EXPECT_EQ(cycle.check_settled(1), "");
   }
   cycle.close();
-  disk.watch("");
   return struck;
 }
 
@@ -118,18 +120,17 @@ std::uint64_t cut_everywhere(Durability durability) {
       {DiskCall::remove, DiskFault::power_off},
       {DiskCall::sync, DiskFault::lost_sync_then_power_off},
   };
-  constexpr FaultyVfs::Unsynced kUnsynced[] = {FaultyVfs::Unsynced::lost, FaultyVfs::Unsynced::some,
-                                               FaultyVfs::Unsynced::kept};
+  constexpr Disk::Unsynced kUnsynced[] = {Disk::Unsynced::lost, Disk::Unsynced::some, Disk::Unsynced::kept};
   std::string kinds;
   for (const auto& [call, fault] : kCuts) {
     const std::uint64_t sites = life.calls.at(call);
     const std::uint64_t stride = all ? 1 : std::max<std::uint64_t>(1, (sites + kSitesMax - 1) / kSitesMax);
     std::uint64_t struck = 0;
     for (std::uint64_t nth = 1; nth <= sites; nth += stride) {
-      for (const FaultyVfs::Unsynced unsynced : kUnsynced) {
+      for (const Disk::Unsynced unsynced : kUnsynced) {
         // A disk that lies keeps nothing; and one of the three is enough for each site, unless all are asked for.
         const bool lies = fault != DiskFault::power_off;
-        if (lies ? unsynced != FaultyVfs::Unsynced::lost : !all && unsynced != kUnsynced[turn % 3]) continue;
+        if (lies ? unsynced != Disk::Unsynced::lost : !all && unsynced != kUnsynced[turn % 3]) continue;
         SCOPED_TRACE(fmt::format("{} at {} {} of {}, unsynced {}", to_string(fault), to_string(call), nth, sites,
                                  static_cast<int>(unsynced)));
         struck += cut(life, call, fault, nth, unsynced, durability) ? 1 : 0;

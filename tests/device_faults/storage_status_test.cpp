@@ -7,11 +7,15 @@
 #include <string>
 
 #include "../../examples/notes/notes.hpp"
-#include "tests/support/faulty_vfs.hpp"
+#include "sim/disk/disk.hpp"
 #include "tests/support/world.hpp"
 
 namespace nizhal::testing {
 namespace {
+
+using sim::Disk;
+using sim::DiskCall;
+using sim::DiskFault;
 
 struct Trouble {
   const char* name;
@@ -23,10 +27,9 @@ struct Trouble {
 class StorageTrouble : public ::testing::TestWithParam<Trouble> {};
 
 TEST_P(StorageTrouble, PausesSyncWithAReasonAndSyncGoesOnByItselfAfterwards) {
-  FaultyVfs& disk = FaultyVfs::install();
   World world(21, notes::domain());
   Device& other = world.device("other", {"u2", "o1"});
-  disk.watch(world.dir.file("device-phone.db"));  // before it is opened
+  Disk disk(world.dir.file("device-phone.db"));  // before it is opened
   Device& device = world.device("phone", {"u1", "o1"});
   for (int i = 0; i < 5; ++i) ASSERT_EQ(device.mutate("addNote", fmt::format(R"({{"id":"n{}","body":"b"}})", i)), "");
   ASSERT_TRUE(world.settle());
@@ -74,7 +77,6 @@ TEST_P(StorageTrouble, PausesSyncWithAReasonAndSyncGoesOnByItselfAfterwards) {
   const auto rows = world.server_rows("SELECT id, body FROM notes ORDER BY id");
   EXPECT_EQ(rows.size(), 36U);
   EXPECT_EQ(device.rows("SELECT id, body FROM notes ORDER BY id"), rows);
-  disk.watch("");
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -15,11 +15,16 @@
 #include <vector>
 
 #include "base/test_temp_dir.hpp"
+#include "sim/disk/disk.hpp"
 #include "tests/device_faults/cycle.hpp"
-#include "tests/support/faulty_vfs.hpp"
 
 namespace nizhal::testing {
 namespace {
+
+using sim::Disk;
+using sim::DiskCall;
+using sim::DiskFault;
+using sim::kDiskCalls;
 
 constexpr std::uint64_t kSitesMax = 30;
 
@@ -55,9 +60,8 @@ enum class Checked { no, after_each_step };
 /// Calls of each kind in a life without faults.
 std::map<DiskCall, std::uint64_t> count_calls(Durability durability, Checked checked) {
   const TempDir folder;
-  FaultyVfs& disk = FaultyVfs::install();
   Cycle cycle(folder.file("a.db"), durability);
-  disk.watch(cycle.path());
+  Disk disk(cycle.path());
   for (const Cycle::Step& step : cycle.steps()) {
     const auto done = step.run();
     EXPECT_TRUE(done) << step.name << ": " << done.error().message;
@@ -70,7 +74,6 @@ std::map<DiskCall, std::uint64_t> count_calls(Durability durability, Checked che
   EXPECT_TRUE(cycle.open());
   EXPECT_EQ(cycle.check_settled(0), "");
   cycle.close();
-  disk.watch("");
   return calls;
 }
 
@@ -78,9 +81,8 @@ std::map<DiskCall, std::uint64_t> count_calls(Durability durability, Checked che
 /// opens the store again, instead of going on with it.
 bool live(const Combination& with, std::uint64_t nth, bool reopens, Durability durability) {
   const TempDir folder;
-  FaultyVfs& disk = FaultyVfs::install();
   Cycle cycle(folder.file("a.db"), durability);
-  disk.watch(cycle.path());
+  Disk disk(cycle.path());
   disk.arm({.call = with.call, .fault = with.fault, .nth = nth, .persists = with.persists});
   const auto named = [&](const std::string& step, const Error& error) {
     EXPECT_TRUE(is_named(with.fault, error.code))
@@ -149,7 +151,6 @@ bool live(const Combination& with, std::uint64_t nth, bool reopens, Durability d
     EXPECT_EQ(cycle.check_settled(unknown), "");
   }
   cycle.close();
-  disk.watch("");
   return struck;
 }
 
