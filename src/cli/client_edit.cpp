@@ -1,13 +1,13 @@
 // `nizhal client edit`: an edit of a CRDT column from the terminal, as an update for a mutator.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include <nizhal/crdt.hpp>
+#include <vector>
 
 #include <nizhal/crdt.hpp>
 
@@ -29,16 +29,32 @@ struct Place {
   Value key;
 };
 
+/// What could have been meant.
+std::string crdt_columns_of(const TableDef& table) {
+  std::vector<std::string> names;
+  for (const ColumnDef& column : table.columns)
+    if (is_crdt(column.type)) names.push_back(column.name);
+  return names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "));
+}
+std::string tables_of(const Domain& domain) {
+  std::vector<std::string> names;
+  for (const auto& table : domain.tables()) names.push_back(table->name);
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
 Result<Place> place_of(const Domain& domain, const EditWords& words) {
   const TableDef* table = domain.find_table(words.table);
-  if (!table) return failure(ErrorCode::usage, fmt::format("the domain has no table \"{}\"", words.table));
+  if (!table)
+    return failure(ErrorCode::usage,
+                   fmt::format("the domain has no table \"{}\"; it has: {}", words.table, tables_of(domain)));
   const std::size_t column = table->index_of(words.column);
   if (column == TableDef::npos)
-    return failure(ErrorCode::usage, fmt::format("table \"{}\" has no column \"{}\"", words.table, words.column));
+    return failure(ErrorCode::usage, fmt::format("table \"{}\" has no column \"{}\"; its CRDT columns are: {}",
+                                                 words.table, words.column, crdt_columns_of(*table)));
   if (!is_crdt(table->columns[column].type))
     return failure(ErrorCode::usage,
-                   fmt::format("table \"{}\", column \"{}\" is of type {}; only crdt_text and crdt_map are edited",
-                               words.table, words.column, to_string(table->columns[column].type)));
+                   fmt::format("table \"{}\", column \"{}\" is of type {}; its CRDT columns are: {}", words.table,
+                               words.column, to_string(table->columns[column].type), crdt_columns_of(*table)));
   auto key = key_from_text(*table, words.key);
   if (!key) return failure(ErrorCode::usage, fmt::format("\"{}\" is no key of table \"{}\"", words.key, words.table));
   return Place{*table, table->columns[column], *std::move(key)};
@@ -51,7 +67,8 @@ Result<Blob> state_of(const Store& store, const Place& place) {
   if (!found) return tl::unexpected(found.error());
   if (found->rows.empty())
     return failure(ErrorCode::not_found,
-                   fmt::format("table \"{}\" has no row \"{}\" here", place.table.name, key_text(place.key)));
+                   fmt::format("table \"{}\" has no row \"{}\" on this device; `sync` brings what the server has",
+                               place.table.name, key_text(place.key)));
   const auto* state = std::get_if<Blob>(&found->rows.front().front());
   return state ? *state : Blob{};
 }

@@ -51,6 +51,7 @@ class ServerProcess {
 
   /// "http://127.0.0.1:PORT"; empty when it did not come up (then `why()` says what it printed).
   const std::string& url() const { return url_; }
+  std::uint16_t port() const { return port_.port(); }
   std::string why() const;
   /// Waits until it has said so on its standard error.
   bool says(std::string_view text) { return process_->wait_for_error(text, kPatience); }
