@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include <nizhal/crdt.hpp>
+
 #include "base/bytes.hpp"
 #include "base/json.hpp"
 #include "client/store_schema.hpp"
@@ -64,6 +66,19 @@ const ColumnDef* missing_column(const TableDef& table, const Row& row) {
   for (std::size_t i = 0; i < row.size(); ++i)
     if (is_null(row[i]) && !table.columns[i].nullable) return &table.columns[i];
   return nullptr;
+}
+
+/// What is wrong with a CRDT column's value; empty: nothing. A state that is none would be stored as the row's base,
+/// and every edit of it would fail from then on.
+std::string broken_state(const TableDef& table, const Row& row) {
+  for (std::size_t i = 0; i < row.size(); ++i) {
+    const auto* state = std::get_if<Blob>(&row[i]);
+    if (!state || !is_crdt(table.columns[i].type)) continue;
+    if (const auto checked = crdt::check_update(state->bytes); !checked)
+      return fmt::format("table \"{}\", column \"{}\" must be a whole state, as Yjs's encodeStateAsUpdate gives it: {}",
+                         table.name, table.columns[i].name, checked.error().message);
+  }
+  return {};
 }
 
 }  // namespace
@@ -192,6 +207,8 @@ Result<void> TargetAdapter::write(const TargetPage& page, protocol::PageWriter& 
       return failure(ErrorCode::bad_request, fmt::format("a row of table \"{}\" lacks the column \"{}\", which has no "
                                                          "default",
                                                          change.table, missing->name));
+    if (auto broken = broken_state(**table, row); !broken.empty())
+      return failure(ErrorCode::bad_request, std::move(broken));
     text.clear();
     append_row_json(text, **table, row);
     writer.add_changed(change.table, text);
