@@ -1,0 +1,217 @@
+#include "sim/cluster.hpp"
+
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "base/json.hpp"
+#include "sim/streams.hpp"
+#include "sqlite/connection.hpp"
+#include "storage/sqlite/sqlite_storage.hpp"
+
+namespace nizhal::sim {
+
+namespace {
+
+constexpr const char* kSecret = "the secret of a simulated token service";
+constexpr Micros kTick{1'000'000};
+
+class Posted : public Executor {
+ public:
+  void post(std::function<void()> work) override { queue_.push_back(std::move(work)); }
+  void run_all() {
+    while (!queue_.empty()) {
+      const auto work = std::move(queue_.front());
+      queue_.pop_front();
+      work();
+    }
+  }
+
+ private:
+  std::deque<std::function<void()>> queue_;
+};
+
+server::Limits limits() {
+  server::Limits limits;
+  limits.tail_rows_max = 200;                          // so that it is outrun now and then
+  limits.gather_streams_min = 2;                       // with a handful of devices
+  limits.retry_budget = std::chrono::milliseconds(0);  // nobody else runs while one waits
+  return limits;
+}
+
+}  // namespace
+
+struct Cluster::Instance {
+  explicit Instance(std::uint64_t seed) : random(seed) {}
+  SeededRandom random;
+  std::unique_ptr<storage::Storage> storage;
+  std::shared_ptr<realtime::Realtime> realtime;
+  Posted executor;
+  std::unique_ptr<server::ServerSync> server;
+  std::uint64_t run = 0;
+
+  void drop() {
+    if (realtime) realtime->stop();
+    server.reset();
+    realtime.reset();
+    storage.reset();
+    executor = {};
+    ++run;
+  }
+};
+
+Cluster::Cluster(Setup setup, EventQueue& queue, History& history)
+    : setup_(std::move(setup)),
+      queue_(queue),
+      history_(history),
+      clock_(queue, setup_.start),
+      timers_(queue),
+      authenticator_(kSecret) {
+  for (std::size_t i = 0; i < setup_.instances; ++i)
+    instances_.push_back(std::make_unique<Instance>(stream_seed(setup_.seed, "server", i)));
+}
+Cluster::~Cluster() {
+  for (const auto& instance : instances_) instance->drop();
+}
+
+Result<void> Cluster::open() {
+  for (std::size_t i = 0; i < instances_.size(); ++i) {
+    const auto started = start(i);
+    if (!started) return started;
+  }
+  return {};
+}
+
+bool Cluster::is_up(std::size_t instance) const { return instances_[instance]->server != nullptr; }
+server::ServerSync* Cluster::server(std::size_t instance) { return instances_[instance]->server.get(); }
+std::uint64_t Cluster::run_of(std::size_t instance) const { return instances_[instance]->run; }
+
+Result<void> Cluster::start(std::size_t number) {
+  Instance& instance = *instances_[number];
+  const Log log([this](LogLevel level, std::string_view area, std::string_view message) {
+    if (level >= LogLevel::warning) history_.count(fmt::format("server {}s", to_string(level)));
+    if (on_log) on_log(fmt::format("{}: {}", area, message));
+  });
+  auto opened = storage::open_sqlite_storage({.path = setup_.path}, setup_.domain, instance.random, log);
+  if (!opened) return tl::unexpected(opened.error());
+  instance.storage = std::move(*opened);
+  const auto provisioned = instance.storage->provision();
+  if (!provisioned) return tl::unexpected(provisioned.error());
+  if (instances_.size() > 1) instance.realtime = bus_.join();
+  instance.server = std::make_unique<server::ServerSync>(setup_.domain,
+                                                         server::ServerOutside{.clock = clock_,
+                                                                               .random = instance.random,
+                                                                               .executor = instance.executor,
+                                                                               .storage = *instance.storage,
+                                                                               .authenticator = authenticator_,
+                                                                               .log = log,
+                                                                               .realtime = instance.realtime.get(),
+                                                                               .timers = &timers_},
+                                                         limits());
+  ++instance.run;
+  queue_.after(kTick, [this, number, run = instance.run] { tick(number, run); });
+  return {};
+}
+
+void Cluster::tick(std::size_t number, std::uint64_t run) {
+  if (instances_[number]->run != run) return;
+  instances_[number]->server->tick();
+  run_posted(number);
+  if (instances_[number]->run == run) queue_.after(kTick, [this, number, run] { tick(number, run); });
+}
+
+void Cluster::run_posted(std::size_t instance) { instances_[instance]->executor.run_all(); }
+
+void Cluster::handle(std::size_t number, const protocol::HttpRequest& request, Reply reply) {
+  Instance& instance = *instances_[number];
+  const std::uint64_t run = instance.run;
+  // As the network's part does it: first whether it can wait together with others.
+  const bool is_deferred = instance.server->try_defer(
+      request, [this, number, run, request, reply](std::optional<protocol::HttpResponse> answer) {
+        if (instances_[number]->run != run) return reply(std::nullopt);
+        reply(answer ? std::move(answer) : instances_[number]->server->handle(request));
+      });
+  if (!is_deferred) reply(instance.server->handle(request));
+  run_posted(number);
+}
+
+void Cluster::kill(std::size_t instance) {
+  if (!is_up(instance)) return;
+  history_.note(fmt::format("server {} is killed", instance));
+  instances_[instance]->drop();
+  if (on_down) on_down(instance);
+}
+
+void Cluster::start_later(std::size_t instance, Micros delay) {
+  queue_.after(delay, [this, instance] {
+    if (is_up(instance)) return;
+    const auto started = start(instance);
+    history_.note(fmt::format("server {} starts{}", instance, started ? "" : ": " + started.error().message));
+    if (!started) start_later(instance, Micros(5'000'000));
+  });
+}
+
+void Cluster::restart(std::size_t instance, Micros down_for) {
+  if (!is_up(instance)) return;
+  instances_[instance]->server->begin_shutdown();
+  run_posted(instance);
+  kill(instance);
+  start_later(instance, down_for);
+}
+
+void Cluster::kill_and_restart(std::size_t instance, Micros down_for) {
+  if (!is_up(instance)) return;
+  kill(instance);
+  start_later(instance, down_for);
+}
+
+Result<void> Cluster::backup(const std::string& path) {
+  const auto connection = sqlite::Connection::open(setup_.path, {.create = false});
+  if (!connection) return tl::unexpected(connection.error());
+  std::error_code ignored;
+  std::filesystem::remove(path, ignored);
+  return (*connection)->execute(fmt::format("VACUUM INTO '{}'", path));
+}
+
+Result<void> Cluster::restore(const std::string& path) {
+  for (std::size_t i = 0; i < instances_.size(); ++i) kill(i);
+  std::error_code error;
+  for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(setup_.path + suffix, error);
+  std::filesystem::copy_file(path, setup_.path, error);
+  if (error) return failure(ErrorCode::io_error, error.message());
+  // As the manual tells whoever restores a backup: a new epoch before anybody connects.
+  auto opened = storage::open_sqlite_storage({.path = setup_.path}, setup_.domain, instances_[0]->random, Log{});
+  if (!opened) return tl::unexpected(opened.error());
+  const auto rotated = (*opened)->rotate_epoch();
+  if (!rotated) return tl::unexpected(rotated.error());
+  for (std::size_t i = 0; i < instances_.size(); ++i) start_later(i, Micros(2'000'000));
+  return {};
+}
+
+Result<void> Cluster::rotate_epoch() {
+  for (const auto& instance : instances_) {
+    if (!instance->storage) continue;
+    const auto rotated = instance->storage->rotate_epoch();
+    return rotated ? Result<void>() : tl::unexpected(rotated.error());
+  }
+  return failure(ErrorCode::busy, "no server is up");
+}
+
+Result<void> Cluster::prune_all() {
+  for (const auto& instance : instances_) {
+    if (!instance->storage) continue;
+    const auto pruned = instance->storage->gc(clock_.now());
+    return pruned ? Result<void>() : tl::unexpected(pruned.error());
+  }
+  return failure(ErrorCode::busy, "no server is up");
+}
+
+std::string Cluster::token(const Actor& actor, Micros valid_for) {
+  json::object claims;
+  claims["userId"] = actor.user_id;
+  claims["ownerId"] = actor.owner_id;
+  claims["exp"] = (clock_.now().microseconds + valid_for.count()) / 1'000'000;
+  return server::make_jwt(kSecret, to_text(claims));
+}
+
+}  // namespace nizhal::sim

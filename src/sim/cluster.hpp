@@ -1,0 +1,81 @@
+// The server's side of a run: one database file, and one or two instances of the server core on it that can be killed,
+// restarted and brought to their limits. Two instances see each other's commits as they see another program's.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "domain/compiled_domain.hpp"
+#include "protocol/transport.hpp"
+#include "realtime/realtime.hpp"
+#include "server/server_sync.hpp"
+#include "sim/event_queue.hpp"
+#include "sim/history.hpp"
+#include "sim/options.hpp"
+#include "storage/storage.hpp"
+
+namespace nizhal::sim {
+
+class Cluster {
+ public:
+  struct Setup {
+    std::shared_ptr<const CompiledDomain> domain;
+    std::string path;  // of the database file
+    Timestamp start;
+    std::size_t instances = 1;
+    std::uint64_t seed = 0;
+  };
+  Cluster(Setup setup, EventQueue& queue, History& history);
+  ~Cluster();
+
+  Result<void> open();  // all instances
+  std::size_t instances() const { return instances_.size(); }
+  bool is_up(std::size_t instance) const;
+
+  using Reply = std::function<void(std::optional<protocol::HttpResponse>)>;
+  /// Gives the request to an instance that is up. `reply` is called at once or later; with nothing when the instance
+  /// was killed over it.
+  void handle(std::size_t instance, const protocol::HttpRequest& request, Reply reply);
+  server::ServerSync* server(std::size_t instance);
+  /// Counts up with each start of the instance: what belongs to an earlier one is gone.
+  std::uint64_t run_of(std::size_t instance) const;
+  /// What was posted while the server worked.
+  void run_posted(std::size_t instance);
+
+  void kill(std::size_t instance);
+  /// As SIGTERM and a new start.
+  void restart(std::size_t instance, Micros down_for);
+  void kill_and_restart(std::size_t instance, Micros down_for);
+
+  Result<void> backup(const std::string& path);
+  /// All instances go down, and come back with the older file under a new epoch.
+  Result<void> restore(const std::string& path);
+  Result<void> rotate_epoch();
+  Result<void> prune_all();  // removals and records, whatever their age
+
+  std::string token(const Actor& actor, Micros valid_for);
+  VirtualClock& clock() { return clock_; }
+  std::function<void(std::size_t instance)> on_down = {};  // its connections break
+  std::function<void(const std::string& line)> on_log = {};
+
+ private:
+  struct Instance;
+  void tick(std::size_t instance, std::uint64_t run);
+  Result<void> start(std::size_t instance);
+  void start_later(std::size_t instance, Micros delay);
+
+  Setup setup_;
+  EventQueue& queue_;
+  History& history_;
+  VirtualClock clock_;
+  VirtualTimers timers_;
+  server::JwtAuthenticator authenticator_;
+  realtime::InProcessBus bus_;
+  std::vector<std::unique_ptr<Instance>> instances_;
+};
+
+}  // namespace nizhal::sim

@@ -1,0 +1,224 @@
+#include "sim/device.hpp"
+
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "base/json.hpp"
+#include "domain/value_json.hpp"
+
+namespace nizhal::sim {
+
+namespace {
+
+constexpr Micros kReopenAfter{3'000'000};
+constexpr const char* kSuffixes[] = {"", "-wal", "-shm"};
+
+template <class... Parts>
+struct Overloaded : Parts... {
+  using Parts::operator()...;
+};
+template <class... Parts>
+Overloaded(Parts...) -> Overloaded<Parts...>;
+
+QuerySpec all_of(const TableDef& table) {
+  QuerySpec all;
+  all.table = &table;
+  return all;
+}
+
+Result<void> copy_store(const std::string& from, const std::string& to) {
+  for (const char* suffix : kSuffixes) {
+    std::error_code error;
+    std::filesystem::remove(to + suffix, error);
+    if (!std::filesystem::exists(from + suffix, error)) continue;
+    std::filesystem::copy_file(from + suffix, to + suffix, error);
+    if (error) return failure(ErrorCode::io_error, fmt::format("{}{}: {}", from, suffix, error.message()));
+  }
+  return {};
+}
+
+}  // namespace
+
+/// Live queries over each table, and the rows that they delivered last.
+struct Device::Live {
+  explicit Live(client::LocalStore& store) : queries(store, [this] { is_woken = true; }) {}
+  client::LiveQueries queries;
+  bool is_woken = false;
+  std::map<const TableDef*, std::vector<Row>> delivered;
+  std::vector<std::string> failures;
+
+  void process() {
+    while (std::exchange(is_woken, false)) queries.process();
+  }
+};
+
+Device::Device(Setup setup, EventQueue& queue, History& history, DeviceNetwork& network)
+    : setup_(std::move(setup)),
+      name_(fmt::format("device {}", setup_.number)),
+      queue_(queue),
+      history_(history),
+      network_(network),
+      clock_(queue, setup_.start),
+      random_(setup_.seed) {}
+
+Device::~Device() { kill(); }
+
+void Device::start() {
+  if (store_) return;
+  ++run_;
+  client::LocalStoreOptions options;
+  options.path = setup_.path;
+  options.domain = setup_.domain;
+  options.actor = setup_.actor;
+  options.server = "http://sim";
+  if (is_switching_) options.other_actor = OtherActor::Archive;
+  auto opened = client::LocalStore::open(std::move(options), clock_, random_, Log{});
+  if (!opened) {
+    history_.note(fmt::format("{} cannot open its store: {}", name_, to_string(opened.error().code)));
+    queue_.after(kReopenAfter, [this, run = run_] {
+      if (run == run_) start();
+    });
+    return;
+  }
+  is_switching_ = false;
+  store_ = std::move(*opened);
+  sync_ = std::make_unique<client::ClientSync>(*store_, clock_, random_, Log{},
+                                               client::SyncOptions{.server = "http://sim", .has_token = true});
+  watch();
+  handle(client::Started{});
+}
+
+void Device::watch() {
+  live_ = std::make_unique<Live>(*store_);
+  for (const auto& table : setup_.domain->tables()) {
+    const TableDef* def = table.get();
+    QuerySpec query = all_of(*def);
+    const auto added = live_->queries.add(
+        query, {.deliver =
+                    [live = live_.get(), def](const RowSequence& rows, const RawDelta&, std::uint64_t) {
+                      std::vector<Row>& copy = live->delivered[def];
+                      copy.clear();
+                      for (std::size_t i = 0; i < rows.size(); ++i) copy.push_back(rows.row(i));
+                    },
+                .fail = [live = live_.get()](const Error& error) { live->failures.push_back(error.message); }});
+    if (!added) live_->failures.push_back(added.error().message);
+  }
+  live_->is_woken = true;
+  live_->process();
+}
+
+void Device::kill() {
+  ++run_;
+  timers_.clear();
+  sync_.reset();
+  if (live_) live_->queries.close();
+  live_.reset();
+  store_.reset();
+}
+
+void Device::switch_actor(Actor actor) {
+  kill();
+  setup_.actor = std::move(actor);
+  is_switching_ = true;
+  start();
+}
+
+Result<void> Device::copy_file_to(const std::string& path) { return copy_store(setup_.path, path); }
+Result<void> Device::take_file_from(const std::string& path) { return copy_store(path, setup_.path); }
+
+Result<Ticket> Device::mutate(std::string_view mutator, const MutatorDef::Values& values) {
+  auto ticket = store_->mutate(mutator, values, {});
+  live_->process();
+  if (ticket) handle(client::Mutated{});
+  return ticket;
+}
+
+void Device::handle(const client::Event& event) {
+  if (!sync_) return;
+  const std::uint64_t run = run_;
+  for (const client::Effect& effect : sync_->handle(event)) {
+    if (run != run_) return;  // an effect ended this run
+    carry_out(effect);
+  }
+  if (run == run_ && live_) live_->process();
+}
+
+void Device::carry_out(const client::Effect& effect) {
+  std::visit(Overloaded{
+                 [this](const client::SendRequest& wanted) { network_.send(*this, wanted); },
+                 [this](const client::FetchToken& wanted) {
+                   queue_.after(Micros(1'000), [this, run = run_, after_refusal = wanted.after_refusal] {
+                     if (run == run_) handle(client::TokenFetched{network_.fetch_token(*this, after_refusal)});
+                   });
+                 },
+                 [this](const client::OpenSocket& wanted) { network_.open_socket(*this, wanted); },
+                 [this](const client::CloseSocket&) { network_.close_socket(*this); },
+                 [this](const client::SendFrame& wanted) { network_.send_frame(*this, wanted.text); },
+                 [this](const client::SetTimer& wanted) {
+                   const std::uint64_t setting = timers_[wanted.timer] = ++timers_set_;
+                   queue_.after(wanted.delay, [this, run = run_, timer = wanted.timer, setting] {
+                     const auto it = timers_.find(timer);
+                     if (run != run_ || it == timers_.end() || it->second != setting) return;
+                     timers_.erase(it);
+                     handle(client::TimerFired{timer});
+                   });
+                 },
+                 [this](const client::CancelTimer& wanted) { timers_.erase(wanted.timer); },
+                 [](const client::Notify&) {},
+                 [](const client::PresenceChanged&) {},
+                 [this](const client::SyncFinished& finished) {
+                   ++syncs_finished_;
+                   last_sync_held_ = finished.report.has_value();
+                 },
+             },
+             effect);
+}
+
+Result<RowTexts> Device::visible() {
+  RowTexts rows;
+  for (const auto& table : setup_.domain->tables()) {
+    const auto all = store_->query(all_of(*table));
+    if (!all) return tl::unexpected(all.error());
+    for (const Row& row : *all) rows[row_name(*table, key_text(row[table->key_index()]))] = row_text(*table, row);
+  }
+  return rows;
+}
+
+Result<RowTexts> Device::base() {
+  auto rows = visible();
+  if (!rows) return rows;
+  const auto undo = store_->sql("SELECT table_name, key, before FROM nizhal_undo ORDER BY ordinal DESC");
+  if (!undo) return tl::unexpected(undo.error());
+  for (const auto& values : undo->rows) {
+    const TableDef* table = setup_.domain->domain().find_table(std::get<std::string>(values[0]));
+    if (!table) return failure(ErrorCode::corrupt, "the undo names a table that there is not");
+    const std::string name = row_name(*table, std::get<std::string>(values[1]));
+    const auto* before = std::get_if<std::string>(&values[2]);
+    if (!before) {
+      rows->erase(name);
+      continue;
+    }
+    const auto json = parse_json(*before);
+    if (!json) return tl::unexpected(json.error());
+    const auto row = row_from_json(*table, *json);
+    if (!row) return tl::unexpected(row.error());
+    (*rows)[name] = row_text(*table, *row);
+  }
+  return rows;
+}
+
+std::string Device::live_difference() {
+  live_->process();
+  if (!live_->failures.empty()) return {};  // it reads from a disk that fails; the next commit tries again
+  for (const auto& [table, rows] : live_->delivered) {
+    const auto fresh = store_->query(all_of(*table));
+    if (!fresh) return {};
+    if (*fresh != rows)
+      return fmt::format("{}: the live query over {} has {} rows that are not the {} of a fresh run", name_,
+                         table->name, rows.size(), fresh->size());
+  }
+  return {};
+}
+
+}  // namespace nizhal::sim

@@ -1,0 +1,43 @@
+// What an actor may have, read from the server's tables by SQL that is made from the rules alone: it shares nothing
+// with the engine's buckets, grants and triggers, which it is held against.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <nizhal/actor.hpp>
+
+#include "domain/compiled_domain.hpp"
+#include "sqlite/connection.hpp"
+
+namespace nizhal::sim {
+
+/// "table/key" → the row's columns as text.
+using RowTexts = std::map<std::string, std::string>;
+
+std::string row_name(const TableDef& table, std::string_view key_text);
+/// CRDT columns as what a person reads of them, and their state vector: the bytes of a state are not fixed.
+std::string row_text(const TableDef& table, const Row& row);
+
+class Scopes {
+ public:
+  Scopes(std::shared_ptr<const CompiledDomain> domain, std::string path);
+  /// As the file stands now.
+  Result<RowTexts> of(const Actor& actor);
+  /// All rows of all tables.
+  Result<RowTexts> everything();
+  /// Delivered or not, in the order of their keys; for a workload that is to know what there is.
+  Result<std::vector<Row>> rows(const TableDef& table);
+  Result<sqlite::Connection*> connection();
+  /// The file is about to be replaced.
+  void close() { connection_.reset(); }
+
+ private:
+  std::shared_ptr<const CompiledDomain> domain_;
+  std::string path_;
+  std::unique_ptr<sqlite::Connection> connection_;
+};
+
+}  // namespace nizhal::sim

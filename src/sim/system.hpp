@@ -1,0 +1,71 @@
+// A whole system in one thread: devices, network, servers, storage, clocks and a token service, driven by one seed.
+// First the faults' phase, in which every answer must be safe; then calm, in which everything must come to rest.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "domain/compiled_domain.hpp"
+#include "sim/cluster.hpp"
+#include "sim/device.hpp"
+#include "sim/event_queue.hpp"
+#include "sim/history.hpp"
+#include "sim/network.hpp"
+#include "sim/options.hpp"
+#include "sim/oracles.hpp"
+#include "sim/workload.hpp"
+
+namespace nizhal::sim {
+
+class System {
+ public:
+  /// `folder` is the run's own, and is emptied by whoever made it.
+  System(std::shared_ptr<const CompiledDomain> domain, Options options, Workload& workload, std::string folder);
+  ~System();
+
+  /// Both phases; what was violated, if anything, is in the history.
+  void run();
+  const History& history() const { return history_; }
+  const Oracles& oracles() const { return oracles_; }
+  Micros virtual_time() const { return queue_.now(); }
+  /// Faults that are on, and never happened.
+  std::vector<std::string> silent_faults() const;
+
+ private:
+  void open();
+  void carry_out(const Action& action);
+  void mutate(Device& device, Random& random);
+  void strike(const Action& action, Random& random);
+  void strike_server(Fault fault, Random& random);
+  void strike_device(Fault fault, Device& device, Random& random);
+  void strike_world(Fault fault, Random& random);
+  void send_hostile(Random& random);
+  void run_script(const std::vector<std::string>& statements, std::string_view what);
+  void run_until(Micros end);
+  bool is_over() const { return history_.violation().has_value(); }
+  void calm();
+  bool settle(Micros bound);
+  std::string standing() const;
+
+  std::shared_ptr<const CompiledDomain> domain_;
+  const Options options_;
+  Workload& workload_;
+  std::string folder_;
+  EventQueue queue_;
+  History history_;
+  Scopes scopes_;
+  Oracles oracles_;
+  Cluster cluster_;
+  Network network_;
+  std::vector<Actor> actors_;
+  std::vector<std::unique_ptr<Device>> devices_;
+  std::map<Fault, std::uint64_t> happened_;
+  std::map<std::size_t, std::string> device_copies_;  // by device: an older file of it
+  bool has_backup_ = false;
+  std::map<std::size_t, std::size_t> users_;  // device → actor
+};
+
+}  // namespace nizhal::sim
