@@ -147,6 +147,13 @@ class Commands {
     }
     if (name == "until-live") return live_.until(line_of(rest)) ? "yes" : "error: it was not delivered";
     if (name == "sql") return first_value(store_, line_of(rest));
+    if (name == "conflicts") return conflicts();
+    if (name == "dismiss") {
+      std::int64_t id = 0;
+      rest >> id;
+      const auto dismissed = store_.dismiss_conflict(id);
+      return dismissed ? "dismissed" : error_line(dismissed.error());
+    }
     if (name == "sync") {
       const auto report = store_.sync_now(kPatience);
       if (!report) return error_line(report.error());
@@ -168,6 +175,14 @@ class Commands {
     const auto ticket = store_.mutate_json(name, line_of(rest));
     return ticket ? ticket->client_mutation_id : error_line(ticket.error());
   }
+  std::string conflicts() const {
+    const auto edits = store_.conflicts();
+    if (!edits) return error_line(edits.error());
+    std::string line = std::to_string(store_.status().conflicts);
+    for (const LostEdit& edit : *edits)
+      line += fmt::format(", {} {} {} {} {}", edit.id, edit.table, edit.key, edit.column, edit.lost);
+    return line;
+  }
   std::string many(std::istringstream& rest) {
     std::string prefix;
     int count = 0;
@@ -188,6 +203,7 @@ class Commands {
       const StoreStatus status = store_.status();
       if (name == "until") return first_value(store_, sql) == wanted;
       if (name == "until-standby") return status.standby == (wanted == "yes");
+      if (name == "until-conflicts") return std::to_string(status.conflicts) == wanted;
       if (name == "until-online") return status.connection == StoreStatus::Connection::online;
       return std::to_string(status.pending) == wanted;
     });

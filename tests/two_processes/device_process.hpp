@@ -8,6 +8,8 @@
 //   sql SELECT                  the first column of the first row
 //   until VALUE SELECT          waits until `sql` says VALUE
 //   live SELECT                 begins a live query; until-live VALUE waits until its first column's first row is VALUE
+//   conflicts                   how many the status counts, then "ID TABLE KEY COLUMN LOST" of each; until-conflicts N
+//   dismiss ID                  dismisses a conflict
 //   until-standby yes|no, until-online, until-pending N
 #pragma once
 

@@ -1,5 +1,5 @@
 // The notes example with a gate on the server: a test stops a mutation in the middle of its authoritative run, and with
-// it the push that carries it.
+// it the push that carries it. Beside the notes there are cards, which merge by column.
 #pragma once
 
 #include <condition_variable>
@@ -45,6 +45,18 @@ class Gate {
   int passes_left_ = 0;
 };
 
+struct Card {
+  std::string id, owner_id, title;
+};
+inline const auto cards = table<Card>("cards")
+                              .key("id", &Card::id)
+                              .column("owner_id", &Card::owner_id)
+                              .column("title", &Card::title)
+                              .merge(Merge::Field);
+struct TitleCard {
+  std::string id, title;
+};
+
 /// `gate`: where the server's runs pass; devices have none.
 inline Domain gated_notes(Gate* gate = nullptr) {
   Domain domain = notes::domain();
@@ -57,6 +69,16 @@ inline Domain gated_notes(Gate* gate = nullptr) {
         ctx.insert(notes::notes, {.id = args.id, .owner_id = ctx.actor().owner_id, .body = args.body});
         return done();
       });
+  domain.add(cards);
+  domain.mutator<TitleCard>("titleCard")
+      .arg("id", &TitleCard::id, references(cards))
+      .arg("title", &TitleCard::title)
+      .run([](MutatorContext& ctx, const TitleCard& args) -> Outcome {
+        if (!ctx.update(cards, args.id, {set("title", args.title)}))
+          ctx.insert(cards, {.id = args.id, .owner_id = ctx.actor().owner_id, .title = args.title});
+        return done();
+      });
+  domain.rule("myCards").prefix("cards:").parameter("ownerId", actor::owner_id).data(cards, eq("owner_id", "ownerId"));
   return domain;
 }
 
