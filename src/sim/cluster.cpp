@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/json.hpp"
+#include "sim/disk/simulation_folder.hpp"
 #include "sim/streams.hpp"
 #include "sqlite/connection.hpp"
 #include "storage/sqlite/sqlite_storage.hpp"
@@ -175,10 +176,8 @@ Result<void> Cluster::backup(const std::string& path) {
 
 Result<void> Cluster::restore(const std::string& path) {
   for (std::size_t i = 0; i < instances_.size(); ++i) kill(i);
-  std::error_code error;
-  for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(setup_.path + suffix, error);
-  std::filesystem::copy_file(path, setup_.path, error);
-  if (error) return failure(ErrorCode::io_error, error.message());
+  const auto copied = copy_database(path, setup_.path);
+  if (!copied) return copied;
   // As the manual tells whoever restores a backup: a new epoch before anybody connects.
   auto opened = storage::open_sqlite_storage({.path = setup_.path}, setup_.domain, instances_[0]->random, Log{});
   if (!opened) return tl::unexpected(opened.error());

@@ -1,18 +1,16 @@
 #include "sim/device.hpp"
 
-#include <filesystem>
-
 #include <fmt/format.h>
 
 #include "base/json.hpp"
 #include "domain/value_json.hpp"
+#include "sim/disk/simulation_folder.hpp"
 
 namespace nizhal::sim {
 
 namespace {
 
 constexpr Micros kReopenAfter{3'000'000};
-constexpr const char* kSuffixes[] = {"", "-wal", "-shm"};
 
 template <class... Parts>
 struct Overloaded : Parts... {
@@ -25,17 +23,6 @@ QuerySpec all_of(const TableDef& table) {
   QuerySpec all;
   all.table = &table;
   return all;
-}
-
-Result<void> copy_store(const std::string& from, const std::string& to) {
-  for (const char* suffix : kSuffixes) {
-    std::error_code error;
-    std::filesystem::remove(to + suffix, error);
-    if (!std::filesystem::exists(from + suffix, error)) continue;
-    std::filesystem::copy_file(from + suffix, to + suffix, error);
-    if (error) return failure(ErrorCode::io_error, fmt::format("{}{}: {}", from, suffix, error.message()));
-  }
-  return {};
 }
 
 }  // namespace
@@ -60,7 +47,10 @@ Device::Device(Setup setup, EventQueue& queue, History& history, DeviceNetwork& 
       history_(history),
       network_(network),
       clock_(queue, setup_.start),
-      random_(setup_.seed) {}
+      disk_(setup_.path),
+      random_(setup_.seed) {
+  disk_.keep_medium(setup_.keeps_medium);
+}
 
 Device::~Device() { kill(); }
 
@@ -72,6 +62,8 @@ void Device::start() {
   options.domain = setup_.domain;
   options.actor = setup_.actor;
   options.server = "http://sim";
+  // Full: what the app was told is kept survives a power cut, too.
+  options.durability = setup_.keeps_medium ? Durability::Full : Durability::Process;
   if (is_switching_) options.other_actor = OtherActor::Archive;
   auto opened = client::LocalStore::open(std::move(options), clock_, random_, Log{});
   if (!opened) {
@@ -117,6 +109,12 @@ void Device::kill() {
   store_.reset();
 }
 
+void Device::cut_power(Disk::Unsynced unsynced, Random& random) {
+  disk_.switch_off();
+  kill();
+  disk_.cut_power(unsynced, [&random](std::uint64_t bound) { return random.below(bound); });
+}
+
 void Device::switch_actor(Actor actor) {
   kill();
   setup_.actor = std::move(actor);
@@ -124,8 +122,8 @@ void Device::switch_actor(Actor actor) {
   start();
 }
 
-Result<void> Device::copy_file_to(const std::string& path) { return copy_store(setup_.path, path); }
-Result<void> Device::take_file_from(const std::string& path) { return copy_store(path, setup_.path); }
+Result<void> Device::copy_file_to(const std::string& path) { return copy_database(setup_.path, path); }
+Result<void> Device::take_file_from(const std::string& path) { return copy_database(path, setup_.path); }
 
 Result<Ticket> Device::mutate(std::string_view mutator, const MutatorDef::Values& values) {
   auto ticket = store_->mutate(mutator, values, {});

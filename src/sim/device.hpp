@@ -12,6 +12,7 @@
 #include "client/client_sync.hpp"
 #include "client/live_queries.hpp"
 #include "client/local_store.hpp"
+#include "sim/disk/disk.hpp"
 #include "sim/event_queue.hpp"
 #include "sim/history.hpp"
 #include "sim/scope.hpp"
@@ -41,6 +42,7 @@ class Device {
     Actor actor;
     Timestamp start;
     std::uint64_t seed = 0;
+    bool keeps_medium = false;  // its power may be cut
   };
   Device(Setup setup, EventQueue& queue, History& history, DeviceNetwork& network);
   ~Device();
@@ -61,6 +63,9 @@ class Device {
   void kill();
   /// Signs out and in as somebody else; what was pending goes with the old file.
   void switch_actor(Actor actor);
+  Disk& disk() { return disk_; }
+  /// The process goes, and with it what was not synced, as far as `unsynced` says.
+  void cut_power(Disk::Unsynced unsynced, Random& random);
   /// The file is exchanged while the app does not run.
   Result<void> copy_file_to(const std::string& path);
   Result<void> take_file_from(const std::string& path);
@@ -88,6 +93,7 @@ class Device {
   History& history_;
   DeviceNetwork& network_;
   VirtualClock clock_;
+  Disk disk_;
   SeededRandom random_;
   std::unique_ptr<client::LocalStore> store_;
   std::unique_ptr<client::ClientSync> sync_;

@@ -37,6 +37,7 @@ constexpr std::array<Kind, kFaults> kKinds = {{
     {"full-server-disk", Class::server, 1, 2, 200},
     {"overload", Class::server, 1, 3, 300},
     {"device-kill", Class::device, 1, 5, 400},
+    {"device-kill-in-write", Class::device, 1, 4, 300},
     {"device-disk-error", Class::device, 1, 4, 300},
     {"full-device-disk", Class::device, 1, 3, 250},
     {"power-cut", Class::device, 1, 3, 250},

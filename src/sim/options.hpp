@@ -38,10 +38,11 @@ enum class Fault {
   full_server_disk,
   overload,
   // of the devices
-  device_kill,
+  device_kill,           // between two events
+  device_kill_in_write,  // in the middle of one, at any call to its disk
   device_disk_error,
   full_device_disk,
-  power_cut,
+  power_cut,  // what was not synced is lost, kept, or in part
   clock_jump,
   clock_drift,
   long_absence,  // longer than removals are kept

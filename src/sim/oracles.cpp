@@ -110,8 +110,12 @@ void Oracles::take_push(const protocol::HttpRequest& request, const protocol::Ht
     if (is_applied && applied_.emplace(id, name->second).second) {
       ++applied_count_;
       ++applied_by_mutator_[std::string(name->second)];
+      if (on_settled) on_settled(id, true);
     }
-    if (is_refused && refused_ids_.insert(id).second) ++refused_;
+    if (is_refused && refused_ids_.insert(id).second) {
+      ++refused_;
+      if (on_settled) on_settled(id, false);
+    }
   }
 }
 

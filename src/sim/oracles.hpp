@@ -1,6 +1,7 @@
 // What must hold in every run, whatever fails: the oracles of docs/spec.md, told of everything that is sent and done.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -52,6 +53,9 @@ class Oracles {
   std::uint64_t applied() const { return applied_count_; }
   std::uint64_t refused() const { return refused_; }
   const std::map<std::string, std::uint64_t>& applied_by_mutator() const { return applied_by_mutator_; }
+
+  /// Once for each mutation, when a server first tells what became of it.
+  std::function<void(const std::string& client_mutation_id, bool is_applied)> on_settled = {};
 
  private:
   using Tokens = std::set<std::string, std::less<>>;

@@ -20,6 +20,8 @@ System::System(std::shared_ptr<const CompiledDomain> domain, Options options, Wo
       options_(std::move(options)),
       workload_(workload),
       folder_(std::move(folder)),
+      sqlite_random_(stream_seed(options_.seed, "sqlite")),
+      sqlite_outside_([this] { return Timestamp{kStart.microseconds + queue_.now().count()}; }, sqlite_random_),
       history_(queue_),
       scopes_(domain_, folder_ + "/server.db"),
       oracles_(domain_, scopes_, history_),
@@ -32,6 +34,10 @@ System::System(std::shared_ptr<const CompiledDomain> domain, Options options, Wo
       network_(options_, queue_, history_, cluster_, oracles_),
       actors_(workload.actors()) {
   cluster_.on_down = [this](std::size_t instance) { network_.instance_down(instance); };
+  oracles_.on_settled = [this](const std::string& id, bool is_applied) {
+    const auto call = calls_.find(id);
+    if (call != calls_.end()) workload_.settled(call->second, is_applied);
+  };
   cluster_.on_log = [this](const std::string& line) { oracles_.logged(line); };
   if (cluster_.instances() > 1) ++happened_[Fault::second_instance];
 }
@@ -51,13 +57,15 @@ void System::open() {
   for (std::size_t i = 0; i < options_.devices; ++i) {
     // Every user has a device, some have two.
     users_[i] = i % std::min(std::max<std::size_t>(options_.users, 1), actors_.size());
-    devices_.push_back(std::make_unique<Device>(Device::Setup{.domain = domain_,
-                                                              .number = i,
-                                                              .path = fmt::format("{}/device-{}.db", folder_, i),
-                                                              .actor = actors_[users_[i]],
-                                                              .start = kStart,
-                                                              .seed = stream_seed(options_.seed, "device", i)},
-                                                queue_, history_, network_));
+    devices_.push_back(
+        std::make_unique<Device>(Device::Setup{.domain = domain_,
+                                               .number = i,
+                                               .path = fmt::format("{}/device-{}.db", folder_, i),
+                                               .actor = actors_[users_[i]],
+                                               .start = kStart,
+                                               .seed = stream_seed(options_.seed, "device", i),
+                                               .keeps_medium = options_.faults.contains(Fault::power_cut)},
+                                 queue_, history_, network_));
     queue_.at(Micros(static_cast<std::int64_t>(i) * 700'000), [device = devices_.back().get()] { device->start(); });
   }
 }
@@ -96,7 +104,10 @@ void System::mutate(Device& device, Random& random) {
   history_.note(
       fmt::format("{} {} {}", device.name(), call->mutator,
                   ticket ? std::string("is made") : fmt::format("is refused ({})", to_string(ticket.error().code))));
-  if (ticket) history_.count("mutations made");
+  if (ticket) {
+    history_.count("mutations made");
+    calls_.emplace(ticket->client_mutation_id, *call);
+  }
   oracles_.mutated(device, call->mutator, ticket);
 }
 
@@ -158,6 +169,7 @@ void System::strike_server(Fault fault, Random& random) {
         const auto restored = cluster_.restore(copy);
         history_.note("the backup is restored");
         oracles_.server_restored();
+        workload_.server_restored();
         if (!restored) history_.violated(Violation::Kind::crash, "restore", restored.error().message);
       });
       return;
@@ -248,6 +260,42 @@ void System::strike_device(Fault fault, Device& device, Random& random) {
       other->start();
       break;
     }
+    case Fault::device_disk_error: {
+      static constexpr DiskFault kErrors[] = {DiskFault::io_error, DiskFault::torn_write, DiskFault::short_read};
+      const DiskFault error = kErrors[random.below(std::size(kErrors))];
+      const bool persists = random.below(2) == 0;
+      device.disk().arm({.call = std::nullopt, .fault = error, .nth = 1 + random.below(40), .persists = persists});
+      history_.note(fmt::format("{}'s disk will fail: {}", device.name(), sim::to_string(error)));
+      lift_later(device, fault, lasts);
+      return;
+    }
+    case Fault::full_device_disk:
+      device.disk().arm({.call = DiskCall::write,
+                         .fault = random.below(2) == 0 ? DiskFault::disk_full : DiskFault::full_torn,
+                         .nth = 1 + random.below(20),
+                         .persists = true});
+      history_.note(fmt::format("{}'s disk will be full", device.name()));
+      lift_later(device, fault, lasts);
+      return;
+    case Fault::device_kill_in_write: {
+      static constexpr DiskFault kEnds[] = {DiskFault::power_off, DiskFault::power_off_torn,
+                                            DiskFault::power_off_after};
+      device.disk().arm({.call = DiskCall::write, .fault = kEnds[random.below(3)], .nth = 1 + random.below(30)});
+      history_.note(fmt::format("{} will be killed while it writes", device.name()));
+      queue_.after(lasts, [this, &device] {
+        if (device.disk().struck() > 0) ++happened_[Fault::device_kill_in_write];
+        history_.note(fmt::format("{}'s app is started again", device.name()));
+        device.kill();
+        device.disk().lift();
+        device.start();
+      });
+      return;
+    }
+    case Fault::power_cut:
+      history_.note(fmt::format("{}'s power is cut", device.name()));
+      device.cut_power(static_cast<Disk::Unsynced>(random.below(3)), random);
+      queue_.after(Micros(spread(random, 100'000, 30'000'000)), [&device] { device.start(); });
+      break;
     case Fault::actor_switch: {
       if (!device.is_open()) return;
       const std::size_t next = (users_[device.number()] + 1 + random.below(actors_.size())) % actors_.size();
@@ -262,6 +310,14 @@ void System::strike_device(Fault fault, Device& device, Random& random) {
       return;
   }
   ++happened_[fault];
+}
+
+void System::lift_later(Device& device, Fault fault, Micros after) {
+  queue_.after(after, [this, &device, fault] {
+    if (device.disk().struck() > 0) ++happened_[fault];
+    device.disk().lift();
+    history_.note(fmt::format("{}'s disk is well again", device.name()));
+  });
 }
 
 void System::strike_world(Fault fault, Random& random) {
@@ -341,6 +397,7 @@ void System::calm() {
   network_.calm();
   for (const auto& device : devices_) {
     device->clock().set_right();
+    device->disk().lift();
     if (!device->is_open()) device->start();
     device->handle(client::WentOnline{});
   }
@@ -350,7 +407,7 @@ void System::calm() {
   }
   for (const auto& device : devices_) oracles_.check_calm(*device);
   oracles_.check_server();
-  for (const std::string& sentence : workload_.violations(scopes_))
+  for (const std::string& sentence : workload_.violations(scopes_, true))
     history_.violated(Violation::Kind::safety, "invariant", sentence);
 }
 

@@ -11,6 +11,7 @@
 #include "domain/compiled_domain.hpp"
 #include "sim/cluster.hpp"
 #include "sim/device.hpp"
+#include "sim/disk/sqlite_outside.hpp"
 #include "sim/event_queue.hpp"
 #include "sim/history.hpp"
 #include "sim/network.hpp"
@@ -41,6 +42,7 @@ class System {
   void strike(const Action& action, Random& random);
   void strike_server(Fault fault, Random& random);
   void strike_device(Fault fault, Device& device, Random& random);
+  void lift_later(Device& device, Fault fault, Micros after);
   void strike_world(Fault fault, Random& random);
   void send_hostile(Random& random);
   void run_script(const std::vector<std::string>& statements, std::string_view what);
@@ -55,6 +57,8 @@ class System {
   Workload& workload_;
   std::string folder_;
   EventQueue queue_;
+  SeededRandom sqlite_random_;
+  SqliteOutside sqlite_outside_;
   History history_;
   Scopes scopes_;
   Oracles oracles_;
@@ -63,7 +67,7 @@ class System {
   std::vector<Actor> actors_;
   std::vector<std::unique_ptr<Device>> devices_;
   std::map<Fault, std::uint64_t> happened_;
-  std::map<std::size_t, std::string> device_copies_;  // by device: an older file of it
+  std::map<std::string, Call> calls_;  // by client mutation id
   bool has_backup_ = false;
   std::map<std::size_t, std::size_t> users_;  // device → actor
 };

@@ -66,8 +66,9 @@ class NotesWorkload : public Workload {
   std::vector<std::string> foreign_write(Scopes&, Random& random) override {
     return {fmt::format("UPDATE team_notes SET body = '{}' WHERE id = 'r{}'", mark(random), random.below(10))};
   }
-  void applied(std::string_view) override {}
-  std::vector<std::string> violations(Scopes&) override { return {}; }
+  void settled(const Call&, bool) override {}
+  void server_restored() override {}
+  std::vector<std::string> violations(Scopes&, bool) override { return {}; }
 
  private:
   static std::string mark(Random& random) { return fmt::format("tok-{:016x}", random.next()); }

@@ -30,9 +30,11 @@ class Workload {
   /// What another program writes; empty: nothing.
   virtual std::vector<std::string> membership_change(Scopes& server, Random& random) = 0;
   virtual std::vector<std::string> foreign_write(Scopes& server, Random& random) = 0;
-  virtual void applied(std::string_view mutator) = 0;
-  /// What a user's own rules say against the server's rows; one sentence each.
-  virtual std::vector<std::string> violations(Scopes& server) = 0;
+  /// A call's outcome is known, and will not be told again; unless an older state of the server came back.
+  virtual void settled(const Call& call, bool is_applied) = 0;
+  virtual void server_restored() = 0;
+  /// What is wrong with the server's rows, one sentence each. `is_calm`: every call has been settled.
+  virtual std::vector<std::string> violations(Scopes& server, bool is_calm) = 0;
 };
 
 }  // namespace nizhal::sim
