@@ -8,10 +8,12 @@
 #include <utility>
 #include <vector>
 
+#include <nizhal/crdt.hpp>
 #include <nizhal/domain.hpp>
 
 #include "base/ids.hpp"
 #include "base/json.hpp"
+#include "crdt/column.hpp"
 #include "domain/arguments_codec.hpp"
 #include "domain/compiled_domain.hpp"
 #include "domain/hlc.hpp"
@@ -29,6 +31,7 @@ struct Account {
 struct Slip {
   std::string id, shop_id, text;
   std::int64_t number = 0;
+  CrdtText body = {};
 };
 struct Act {
   std::string id, other;
@@ -50,12 +53,14 @@ inline Domain model_domain() {
   const auto accounts = table<Account>("accounts")
                             .key("id", &Account::id)
                             .column("shop_id", &Account::shop_id)
-                            .column("amount", &Account::amount);
+                            .column("amount", &Account::amount)
+                            .merge(Merge::Field);
   const auto slips = table<Slip>("slips")
                          .key("id", &Slip::id)
                          .column("shop_id", &Slip::shop_id)
                          .column("text", &Slip::text)
-                         .column("number", &Slip::number);
+                         .column("number", &Slip::number)
+                         .column("body", &Slip::body);
   Domain d("model");
   d.add(members).add(accounts).add(slips);
   const auto act = [&](const char* name, auto run) {
@@ -115,6 +120,16 @@ inline Domain model_domain() {
   act("stamp", [](auto& ctx, auto&, auto& notes, const Act& a) {
     ctx.upsert(notes, Slip{a.id, shop_of(a.id), ctx.new_id(), ctx.now().microseconds});
     return done();
+  });
+  // What it writes is merged into what is there.
+  act("write", [](auto& ctx, auto&, auto& notes, const Act& a) {
+    ctx.upsert(notes,
+               Slip{a.id, shop_of(a.id), "written", a.n, crdt_text("body", a.other + std::to_string(a.n) + ";")});
+    return done();
+  });
+  act("type", [](auto& ctx, auto&, auto& notes, const Act& a) {
+    const auto typed = crdt_text("body", "typed " + std::to_string(a.n) + ";");
+    return ctx.update(notes, a.id, {set("body", Blob{typed.state})}) ? done() : reject("missing", "no such slip");
   });
   d.mutator<Name>("make")
       .arg("id", &Name::id, new_id_of(accounts))
@@ -215,6 +230,16 @@ class MemoryRun : public MutatorBackend {
     const std::string text = key_text(key);
     const auto it = rows.find(text);
     images.try_emplace({table.name, text}, it == rows.end() ? std::nullopt : std::optional<Row>(it->second));
+    for (std::size_t i = 0; row && i < row->size(); ++i) {
+      if (!is_crdt(table.columns[i].type)) continue;
+      const crdt::Bytes state = it == rows.end() ? crdt::Bytes() : std::get<Blob>(it->second[i]).bytes;
+      auto merged =
+          crdt::merge_column(table.columns[i].type, table.columns[i].name, state, std::get<Blob>((*row)[i]).bytes);
+      if (merged)
+        (*row)[i] = Blob{std::move(merged->state)};
+      else
+        refused = reject("invalid_update", merged.error().message);
+    }
     if (row)
       rows.insert_or_assign(text, std::move(*row));
     else

@@ -157,8 +157,8 @@ class RandomHistory {
   }
 
   void mutate() {
-    static const std::vector<std::string> kNames{"put",    "open",  "bump",  "close", "move", "follow",
-                                                 "number", "total", "stamp", "make",  "touch"};
+    static const std::vector<std::string> kNames{"put",   "open",  "bump", "close", "move",  "follow", "number",
+                                                 "total", "stamp", "make", "touch", "write", "type"};
     const std::string name = kNames[random_.below(kNames.size())];
     MutatorDef::Values values;
     if (name == "make") {
@@ -284,9 +284,20 @@ class RandomHistory {
     if (random_.below(4) == 0)
       keyed.erase(id);
     else if (is_slip)
-      keyed[id] = {id, testing::shop_of(id), std::string("elsewhere"), any_number()};
+      keyed[id] = {id, testing::shop_of(id), std::string("elsewhere"), any_number(), written_elsewhere(keyed, id)};
     else
       keyed[id] = {id, testing::shop_of(id), any_number()};
+  }
+
+  /// Another's text beside what is there, or a body of its own.
+  Blob written_elsewhere(const std::map<std::string, Row>& keyed, const std::string& id) {
+    const auto it = keyed.find(id);
+    const auto before =
+        it == keyed.end() || random_.below(3) == 0 ? crdt::Bytes() : std::get<Blob>(it->second[4]).bytes;
+    const auto theirs = crdt_text("body", "elsewhere " + std::to_string(any_number()) + ";");
+    const auto merged = crdt::merge_column(ColumnType::crdt_text, "body", before, theirs.state);
+    EXPECT_TRUE(merged) << (merged ? "" : merged.error().message);
+    return merged ? Blob{merged->state} : Blob{before};
   }
 
   void edit_dead_letter() {
