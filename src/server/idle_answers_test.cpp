@@ -12,7 +12,7 @@
 #include "base/test_seed.hpp"
 #include "server/pull_handler.hpp"
 #include "server/test_world.hpp"
-#include "storage/test_forwarding.hpp"
+#include "storage/forwarding.hpp"
 
 namespace nizhal::server::testing {
 namespace {

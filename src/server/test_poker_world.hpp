@@ -17,7 +17,7 @@
 #include "base/environment.hpp"
 #include "server/poker.hpp"
 #include "server/test_domain.hpp"
-#include "storage/test_forwarding.hpp"
+#include "storage/forwarding.hpp"
 #include "tests/backends/backend.hpp"
 
 namespace nizhal::server::testing {

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "storage/test_forwarding.hpp"
+#include "storage/forwarding.hpp"
 
 namespace nizhal::server::testing {
 

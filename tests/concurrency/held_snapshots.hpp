@@ -15,7 +15,7 @@
 
 #include "server/test_storage.hpp"
 #include "storage/postgres/snapshot.hpp"
-#include "storage/test_forwarding.hpp"
+#include "storage/forwarding.hpp"
 
 namespace nizhal::testing {
 

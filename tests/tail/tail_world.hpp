@@ -17,7 +17,7 @@
 #include "protocol/pull.hpp"
 #include "server/pull_handler.hpp"
 #include "server/tail.hpp"
-#include "storage/test_forwarding.hpp"
+#include "storage/forwarding.hpp"
 #include "tests/backends/office_domain.hpp"
 #include "tests/backends/test_database.hpp"
 
