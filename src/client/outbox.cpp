@@ -213,6 +213,9 @@ Result<void> confirm(StoreState& state, const Entry& entry) {
 }
 
 Result<void> confirm_covered(StoreState& state) {
+  if (is_planted(Planted::confirm_without_outcome))
+    if (auto known = state.connection->execute("UPDATE nizhal_outbox SET outcome_known = 1 WHERE covered = 1"); !known)
+      return known;
   const std::string whose = fmt::format("covered = 1 AND outcome_known = 1 AND name <> '{}'", protocol::kSkip);
   std::size_t confirmed = 0;
   {
@@ -237,8 +240,6 @@ Result<void> confirm_covered(StoreState& state) {
     if (auto pruned = prune_settled(state); !pruned) return pruned;
     state.tally.removed_pending(confirmed);
   }
-  if (is_planted(Planted::confirm_without_outcome))
-    return state.connection->execute("DELETE FROM nizhal_outbox WHERE covered = 1");
   return state.connection->execute("DELETE FROM nizhal_outbox WHERE covered = 1 AND outcome_known = 1");
 }
 

@@ -32,8 +32,10 @@ class Posted : public Executor {
   std::deque<std::function<void()>> queue_;
 };
 
-server::Limits limits() {
+server::Limits limits_of(const Cluster::Setup& setup) {
   server::Limits limits;
+  if (setup.page_rows_max > 0) limits.pull_limit_max = setup.page_rows_max;
+  if (!setup.has_tail) limits.tail_bytes_max = 0;
   limits.tail_rows_max = 200;                          // so that it is outrun now and then
   limits.gather_streams_min = 2;                       // with a handful of devices
   limits.retry_budget = std::chrono::milliseconds(0);  // nobody else runs while one waits
@@ -108,7 +110,7 @@ Result<void> Cluster::start(std::size_t number) {
                                                                                .log = log,
                                                                                .realtime = instance.realtime.get(),
                                                                                .timers = &timers_},
-                                                         limits());
+                                                         limits_of(setup_));
   ++instance.run;
   queue_.after(kTick, [this, number, run = instance.run] { tick(number, run); });
   return {};

@@ -27,6 +27,8 @@ class Cluster {
     std::string path;  // of the database file
     Timestamp start;
     std::size_t instances = 1;
+    std::size_t page_rows_max = 0;  // 0: as it comes
+    bool has_tail = true;
     std::uint64_t seed = 0;
   };
   Cluster(Setup setup, EventQueue& queue, History& history);

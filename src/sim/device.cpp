@@ -73,7 +73,7 @@ void Device::start() {
     });
     return;
   }
-  is_switching_ = false;
+  is_switching_ = is_told_offline_ = false;
   store_ = std::move(*opened);
   sync_ = std::make_unique<client::ClientSync>(*store_, clock_, random_, Log{},
                                                client::SyncOptions{.server = "http://sim", .has_token = true});
@@ -134,6 +134,8 @@ Result<Ticket> Device::mutate(std::string_view mutator, const MutatorDef::Values
 
 void Device::handle(const client::Event& event) {
   if (!sync_) return;
+  if (std::holds_alternative<client::WentOffline>(event)) is_told_offline_ = true;
+  if (std::holds_alternative<client::WentOnline>(event)) is_told_offline_ = false;
   const std::uint64_t run = run_;
   for (const client::Effect& effect : sync_->handle(event)) {
     if (run != run_) return;  // an effect ended this run

@@ -72,6 +72,8 @@ class Device {
 
   Result<Ticket> mutate(std::string_view mutator, const MutatorDef::Values& values);
   void handle(const client::Event& event);
+  /// Its app was told that there is no network, and not yet that there is one again.
+  bool is_told_offline() const { return is_told_offline_; }
   void request_sync() { handle(client::SyncRequested{}); }
   std::uint64_t syncs_finished() const { return syncs_finished_; }
   bool last_sync_held() const { return last_sync_held_; }
@@ -102,6 +104,7 @@ class Device {
   std::uint64_t timers_set_ = 0;
   std::uint64_t run_ = 0;
   bool is_switching_ = false;
+  bool is_told_offline_ = false;
   std::uint64_t syncs_finished_ = 0;
   bool last_sync_held_ = false;
 };

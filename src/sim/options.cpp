@@ -82,6 +82,9 @@ Options draw_options(std::uint64_t seed, const Overrides& overrides) {
     const auto fault = static_cast<Fault>(i);
     if (overrides.faults ? overrides.faults->contains(fault) : is_drawn) options.faults[fault] = rate;
   }
+  SeededRandom setup(stream_seed(seed, "setup"));
+  if (setup.below(2) == 0) options.page_rows_max = 1 + setup.below(8);
+  options.has_tail = setup.below(4) > 0;
   if (overrides.devices) options.devices = std::max<std::size_t>(*overrides.devices, 1);
   if (overrides.mutations) options.mutations = *overrides.mutations;
   options.only = overrides.only;
@@ -105,7 +108,10 @@ std::string replay_arguments(const Options& options, bool is_whole) {
 
 std::string describe(const Options& options) {
   std::string text =
-      fmt::format("{} devices of {} users, {} mutations; faults:", options.devices, options.users, options.mutations);
+      fmt::format("{} devices of {} users, {} mutations", options.devices, options.users, options.mutations);
+  if (options.page_rows_max > 0) text += fmt::format(", pages of {}", options.page_rows_max);
+  if (!options.has_tail) text += ", no tail";
+  text += "; faults:";
   if (options.faults.empty()) text += " none";
   bool is_first = true;
   for (const auto& [fault, rate] : options.faults) {

@@ -64,7 +64,9 @@ std::optional<Fault> parse_fault(std::string_view name);
 struct Options {
   std::uint64_t seed = 1;
   std::size_t devices = 0, users = 0;
-  std::size_t mutations = 0;  // tried in the faults' phase
+  std::size_t mutations = 0;      // tried in the faults' phase
+  std::size_t page_rows_max = 0;  // of the servers' pages; 0: as many as in real life, which is one page
+  bool has_tail = true;           // pulls may be answered from memory
   std::map<Fault, std::uint64_t> faults;
   /// The actions of the plan that are carried out; nothing: all.
   std::optional<std::set<std::size_t>> only = {};

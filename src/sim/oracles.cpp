@@ -1,5 +1,7 @@
 #include "sim/oracles.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/json.hpp"
@@ -35,6 +37,11 @@ std::string difference(const RowTexts& expected, const RowTexts& found) {
   for (const auto& [name, text] : found)
     if (!expected.contains(name)) return fmt::format("{} is there and should not be ({})", name, text);
   return {};
+}
+
+bool is_settled(const protocol::PushResult& result) {
+  return result.status == protocol::PushStatus::applied || result.status == protocol::PushStatus::duplicate ||
+         result.status == protocol::PushStatus::rejected;
 }
 
 }  // namespace
@@ -83,13 +90,14 @@ Answer Oracles::answered(const Actor& actor, const protocol::HttpRequest& reques
     answer.cursor = page->cursor;
     if (!page->has_more) answer.scope = scope_of(actor);
   }
-  if (told.status == 200 && request.path == protocol::kPushPath) take_push(request, told);
+  if (told.status == 200 && request.path == protocol::kPushPath) take_push(actor, request, told);
   check_leak(actor, told.body, fmt::format("an answer ({}) to {}", told.status, request.path));
   for (const auto& [name, value] : told.headers) check_leak(actor, value, "the header " + name);
   return answer;
 }
 
-void Oracles::take_push(const protocol::HttpRequest& request, const protocol::HttpResponse& response) {
+void Oracles::take_push(const Actor& actor, const protocol::HttpRequest& request,
+                        const protocol::HttpResponse& response) {
   const auto sent = protocol::decode_push_request(request.body);
   const auto reply = protocol::decode_push_reply(response.body);
   if (!sent || !reply) return;
@@ -117,9 +125,28 @@ void Oracles::take_push(const protocol::HttpRequest& request, const protocol::Ht
       if (on_settled) on_settled(id, false);
     }
   }
+  if (std::all_of(reply->results.begin(), reply->results.end(), is_settled)) settled_.push_back({actor, request});
 }
 
-void Oracles::frame_sent(const Actor& actor, std::string_view frame) { check_leak(actor, frame, "a frame"); }
+void Oracles::answered_again(const Settled& settled, const protocol::HttpResponse& response) {
+  const auto reply = protocol::decode_push_reply(response.body);
+  if (response.status != 200 || !reply) return;
+  for (const auto& result : reply->results)
+    if (result.status == protocol::PushStatus::applied)
+      history_.violated(Violation::Kind::safety, "replay",
+                        fmt::format("{} of user {} runs once more when it is sent once more", result.client_mutation_id,
+                                    settled.actor.user_id));
+}
+
+void Oracles::frame_sent(const Actor& actor, std::string_view frame) {
+  check_leak(actor, frame, "a frame");
+  constexpr std::string_view kPoke = "repull:";
+  if (!frame.starts_with(kPoke) || frame.size() == kPoke.size()) return;
+  const auto has = scopes_.has_bucket(actor, frame.substr(kPoke.size()));
+  if (has && !*has)
+    history_.violated(Violation::Kind::safety, "no-leak",
+                      fmt::format("user {} is poked for a bucket of others: {}", actor.user_id, frame));
+}
 
 void Oracles::logged(std::string_view line) {
   for_each_token(line, [&](std::string_view token) {
@@ -158,6 +185,7 @@ void Oracles::mutated(Device& device, std::string_view mutator, const Result<Tic
 }
 
 void Oracles::server_restored() {
+  settled_.clear();  // it has forgotten these, and may run them
   // What it had answered, its device has long let go of.
   std::erase_if(
       made_, [&](const auto& entry) { return applied_.contains(entry.first) || refused_ids_.contains(entry.first); });
@@ -192,6 +220,11 @@ void Oracles::check_calm(Device& device) {
       history_.violated(Violation::Kind::safety, "history",
                         fmt::format("{}: {} ({}) is lost: neither applied nor refused nor a dead letter", device.name(),
                                     made.mutator, id));
+  // And what was refused, its app is told.
+  for (const auto& [id, made] : made_)
+    if (made.device == device.number() && refused_ids_.contains(id) && !dead.contains(id))
+      history_.violated(Violation::Kind::safety, "history",
+                        fmt::format("{}: {} ({}) was refused, and nobody is told", device.name(), made.mutator, id));
 }
 
 void Oracles::check_server() {

@@ -49,6 +49,14 @@ class Oracles {
   // Asked at the end, when all is quiet
   void check_calm(Device& device);
   void check_server();
+  /// Pushes of which everything is settled, as they were sent: sent once more, they change nothing.
+  struct Settled {
+    Actor actor;
+    protocol::HttpRequest request;
+  };
+  const std::vector<Settled>& settled() const { return settled_; }
+  /// The answer to one of them that was sent once more.
+  void answered_again(const Settled& settled, const protocol::HttpResponse& response);
 
   std::uint64_t applied() const { return applied_count_; }
   std::uint64_t refused() const { return refused_; }
@@ -61,7 +69,7 @@ class Oracles {
   using Tokens = std::set<std::string, std::less<>>;
   std::shared_ptr<const RowTexts> scope_of(const Actor& actor);
   void check_leak(const Actor& actor, std::string_view bytes, std::string_view where);
-  void take_push(const protocol::HttpRequest& request, const protocol::HttpResponse& response);
+  void take_push(const Actor& actor, const protocol::HttpRequest& request, const protocol::HttpResponse& response);
 
   std::shared_ptr<const CompiledDomain> domain_;
   Scopes& scopes_;
@@ -75,6 +83,7 @@ class Oracles {
   std::map<std::string, std::string> applied_;  // client mutation id → mutator
   std::map<std::string, std::uint64_t> applied_by_mutator_;
   std::set<std::string> refused_ids_;
+  std::vector<Settled> settled_;
   std::uint64_t applied_count_ = 0, refused_ = 0;
 };
 

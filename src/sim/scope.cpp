@@ -31,6 +31,24 @@ const Condition* parameter_condition(const RuleDataDef& data, const std::string&
   return nullptr;
 }
 
+/// Of a membership row `m`. Nothing: a claim that is needed is missing, so nobody is a member.
+std::optional<std::string> filters_sql(const TableDef& members, const std::vector<MembershipFilter>& filters,
+                                       const Actor& actor) {
+  std::string text;
+  for (const MembershipFilter& filter : filters) {
+    const std::string column = "m." + quote_identifier(filter.column);
+    if (filter.claim.empty()) {
+      text += fmt::format(" AND {} = {}", column,
+                          literal(filter.constant, members.columns[members.index_of(filter.column)].type));
+      continue;
+    }
+    const auto claim = actor.claim(filter.claim);
+    if (!claim || claim->empty()) return std::nullopt;
+    text += fmt::format(" AND CAST({} AS TEXT) = {}", column, quote_text(*claim));
+  }
+  return text;
+}
+
 /// Nothing: a claim that the rule needs is missing, so nobody is in it.
 std::optional<std::string> rule_sql(const CompiledDomain& domain, const RuleDef& rule, const RuleDataDef& data,
                                     const Actor& actor) {
@@ -56,18 +74,10 @@ std::optional<std::string> rule_sql(const CompiledDomain& domain, const RuleDef&
     }
   }
   if (!rule.membership_table.empty()) {
-    const TableDef& members = *domain.domain().find_table(rule.membership_table);
-    for (const MembershipFilter& filter : rule.membership_filters) {
-      const std::string column = "m." + quote_identifier(filter.column);
-      if (filter.claim.empty()) {
-        membership += fmt::format(" AND {} = {}", column,
-                                  literal(filter.constant, members.columns[members.index_of(filter.column)].type));
-      } else {
-        const auto claim = actor.claim(filter.claim);
-        if (!claim || claim->empty()) return std::nullopt;
-        membership += fmt::format(" AND CAST({} AS TEXT) = {}", column, quote_text(*claim));
-      }
-    }
+    const auto filters =
+        filters_sql(*domain.domain().find_table(rule.membership_table), rule.membership_filters, actor);
+    if (!filters) return std::nullopt;
+    membership += *filters;
     parts.push_back(
         fmt::format("EXISTS (SELECT 1 FROM {} AS m WHERE 1{})", quote_identifier(rule.membership_table), membership));
   }
@@ -135,6 +145,34 @@ Result<RowTexts> Scopes::of(const Actor& actor) {
     }
   }
   return rows;
+}
+
+Result<bool> Scopes::has_bucket(const Actor& actor, std::string_view key) {
+  const auto bucket = domain_->parse_bucket(key);
+  if (!bucket) return false;
+  const auto connection = this->connection();
+  if (!connection) return tl::unexpected(connection.error());
+  const BucketDefinition& definition = domain_->definitions()[bucket->definition];
+  std::string where = "1";
+  for (std::size_t i = 0; i < definition.parameters.size(); ++i) {
+    const ParameterDef& parameter = definition.parameters[i];
+    if (!parameter.claim.empty()) {
+      const auto claim = actor.claim(parameter.claim);
+      if (!claim || *claim != bucket->values[i]) return false;
+    } else {
+      where += fmt::format(" AND CAST(m.{} AS TEXT) = {}", quote_identifier(parameter.membership_column),
+                           quote_text(bucket->values[i]));
+    }
+  }
+  if (definition.is_static()) return true;
+  const TableDef& members = *domain_->domain().find_table(definition.membership_table);
+  const auto filters = filters_sql(members, definition.membership_filters, actor);
+  if (!filters) return false;
+  const auto found = (*connection)
+                         ->query_integer(fmt::format("SELECT EXISTS (SELECT 1 FROM {} AS m WHERE {}{})",
+                                                     quote_identifier(members.name), where, *filters));
+  if (!found) return tl::unexpected(found.error());
+  return found->value_or(0) != 0;
 }
 
 Result<RowTexts> Scopes::everything() {

@@ -26,6 +26,8 @@ class Scopes {
   Scopes(std::shared_ptr<const CompiledDomain> domain, std::string path);
   /// As the file stands now.
   Result<RowTexts> of(const Actor& actor);
+  /// Whether the rules give it to the actor now.
+  Result<bool> has_bucket(const Actor& actor, std::string_view key);
   /// All rows of all tables.
   Result<RowTexts> everything();
   /// Delivered or not, in the order of their keys; for a workload that is to know what there is.

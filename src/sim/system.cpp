@@ -29,6 +29,8 @@ System::System(std::shared_ptr<const CompiledDomain> domain, Options options, Wo
                 .path = folder_ + "/server.db",
                 .start = kStart,
                 .instances = options_.faults.contains(Fault::second_instance) ? 2U : 1U,
+                .page_rows_max = options_.page_rows_max,
+                .has_tail = options_.has_tail,
                 .seed = options_.seed},
                queue_, history_),
       network_(options_, queue_, history_, cluster_, oracles_),
@@ -399,16 +401,54 @@ void System::calm() {
     device->clock().set_right();
     device->disk().lift();
     if (!device->is_open()) device->start();
-    device->handle(client::WentOnline{});
+    if (device->is_told_offline()) device->handle(client::WentOnline{});
   }
-  if (!settle(kCalmBound)) {
+  if (!drain(kCalmBound) || !settle(kCalmBound)) {
     history_.violated(Violation::Kind::liveness, "liveness", standing());
     return;
   }
   for (const auto& device : devices_) oracles_.check_calm(*device);
   oracles_.check_server();
+  send_again();
   for (const std::string& sentence : workload_.violations(scopes_, true))
     history_.violated(Violation::Kind::safety, "invariant", sentence);
+}
+
+/// By itself: nobody asks for anything any more, so a device that has stopped trying stays as it is.
+bool System::drain(Micros bound) {
+  const Micros end = queue_.now() + bound;
+  for (;;) {
+    if (is_over()) return true;
+    const bool is_done = std::all_of(devices_.begin(), devices_.end(), [](const auto& device) {
+      return device->is_open() && device->status().pending == 0 &&
+             device->status().connection == StoreStatus::Connection::online;
+    });
+    if (is_done) return true;
+    if (queue_.now() >= end) return false;
+    run_until(queue_.now() + Micros(1'000'000));
+  }
+}
+
+/// The replay oracle: every push that was settled, in the order of then.
+void System::send_again() {
+  const auto before = scopes_.everything();
+  for (const Oracles::Settled& settled : oracles_.settled()) {
+    if (is_over() || !cluster_.is_up(0)) return;
+    protocol::HttpRequest request = settled.request;
+    request.headers["authorization"] = "Bearer " + cluster_.token(settled.actor, Micros(60'000'000));
+    cluster_.handle(0, request, [&](std::optional<protocol::HttpResponse> response) {
+      if (response) oracles_.answered_again(settled, *response);
+    });
+  }
+  const auto after = scopes_.everything();
+  if (!before || !after || *before == *after) return;
+  for (const auto& [name, text] : *after) {
+    const auto it = before->find(name);
+    if (it != before->end() && it->second == text) continue;
+    return history_.violated(Violation::Kind::safety, "replay",
+                             fmt::format("pushes that are sent once more change {}: {}", name, text));
+  }
+  history_.violated(Violation::Kind::safety, "replay", "pushes that are sent once more remove rows");
 }
 
 bool System::settle(Micros bound) {
@@ -450,7 +490,7 @@ std::string System::standing() const {
       continue;
     }
     const StoreStatus status = device->status();
-    if (status.pending > 0 || !device->last_sync_held())
+    if (status.pending > 0 || status.connection != StoreStatus::Connection::online || !device->last_sync_held())
       text += fmt::format(" {} has {} pending, {};", device->name(), status.pending,
                           status.last_error.empty() ? "no error" : status.last_error);
   }

@@ -49,7 +49,9 @@ class System {
   void run_until(Micros end);
   bool is_over() const { return history_.violation().has_value(); }
   void calm();
+  bool drain(Micros bound);
   bool settle(Micros bound);
+  void send_again();
   std::string standing() const;
 
   std::shared_ptr<const CompiledDomain> domain_;
