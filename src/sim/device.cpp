@@ -123,7 +123,13 @@ void Device::switch_actor(Actor actor) {
 }
 
 Result<void> Device::copy_file_to(const std::string& path) { return copy_database(setup_.path, path); }
-Result<void> Device::take_file_from(const std::string& path) { return copy_database(path, setup_.path); }
+Result<void> Device::take_file_from(const std::string& path) {
+  // It comes past the disk, and is on the medium when it is here.
+  disk_.keep_medium(false);
+  auto copied = copy_database(path, setup_.path);
+  disk_.keep_medium(setup_.keeps_medium);
+  return copied;
+}
 
 Result<Ticket> Device::mutate(std::string_view mutator, const MutatorDef::Values& values) {
   auto ticket = store_->mutate(mutator, values, {});

@@ -103,9 +103,9 @@ void System::mutate(Device& device, Random& random) {
   if (!call) return;
   const auto ticket = device.mutate(call->mutator, call->values);
   history_.count("mutations tried");
-  history_.note(
-      fmt::format("{} {} {}", device.name(), call->mutator,
-                  ticket ? std::string("is made") : fmt::format("is refused ({})", to_string(ticket.error().code))));
+  history_.note(fmt::format("{} {} {}", device.name(), call->mutator,
+                            ticket ? fmt::format("is made: {}", ticket->client_mutation_id)
+                                   : fmt::format("is refused ({})", to_string(ticket.error().code))));
   if (ticket) {
     history_.count("mutations made");
     calls_.emplace(ticket->client_mutation_id, *call);
