@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -199,13 +198,16 @@ Result<json::object> migrate_table(StoreState& state, const TableDef& table, Sto
   return describe(table.key, columns);
 }
 
+/// With what is broken about them, in the domain's order.
+using BrokenTables = std::vector<std::pair<const TableDef*, std::string>>;
+
 /// The rows of these tables can only come anew: from the server or, if nothing was ever pulled, from the outbox.
-Result<void> rebuild(StoreState& state, const std::map<const TableDef*, std::string>& broken) {
+Result<void> rebuild(StoreState& state, const BrokenTables& broken) {
   Meta& meta = *state.meta;
   const bool was_synced = parse_sync_state(meta.get(meta_key::kSyncState)) != SyncState::empty;
   const bool has_server =
       !state.options.server.empty() || !meta.get(meta_key::kServer).empty() || state.options.has_target;
-  const auto& [first, change] = *broken.begin();
+  const auto& [first, change] = broken.front();
   if (was_synced && !has_server)
     return failure(
         ErrorCode::schema_mismatch,
@@ -265,7 +267,7 @@ Result<void> prepare_app_tables(StoreState& state) {
   const std::string stored_text = meta.get(meta_key::kSchema);
   auto stored = parse_json(stored_text.empty() ? std::string_view("{}") : std::string_view(stored_text));
   if (!stored || !stored->is_object()) return failure(ErrorCode::corrupt, "nizhal_meta: \"schema\" cannot be read");
-  std::map<const TableDef*, std::string> broken;
+  BrokenTables broken;
   for (const auto& table : state.domain().tables()) {
     const json::value* before = member(*stored, table->name);
     if (!before) {
@@ -275,7 +277,7 @@ Result<void> prepare_app_tables(StoreState& state) {
     auto there = parse_stored(*before);
     if (!there) return tl::unexpected(there.error());
     if (auto change = breaking_change(*table, *there)) {
-      broken.emplace(table.get(), std::move(*change));
+      broken.emplace_back(table.get(), std::move(*change));
       continue;
     }
     auto now = migrate_table(state, *table, std::move(*there));
