@@ -84,6 +84,7 @@ class Disk {
   bool is_off() const;
 
   /// Keeps account of what has reached the medium, from the next open of each file on. What is not synced may be lost.
+  /// A file that comes past SQLite (a copy) must come while no account is kept.
   void keep_medium(bool keep);
   /// What survives of the writes since the last sync, when the power goes.
   enum class Unsynced { lost, kept, some };

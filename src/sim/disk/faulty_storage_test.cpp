@@ -33,7 +33,7 @@ class Host {
   Host() : folder_(*SimulationFolder::make()), disk(folder_.file("server.db")) { start(); }
 
   void start() {
-    auto opened = storage::open_sqlite_storage({.path = path()}, domain_, random_, Log());
+    auto opened = storage::open_sqlite_storage({.path = path(), .lock_timeout_ms = 0}, domain_, random_, Log());
     ASSERT_TRUE(opened) << opened.error().message;
     storage = std::make_unique<FaultyStorage>(*std::move(opened), faults);
     const auto provisioned = storage->provision();

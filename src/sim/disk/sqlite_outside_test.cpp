@@ -9,8 +9,11 @@
 #include <string>
 #include <utility>
 
+#include "client/client_test_support.hpp"
+#include "server/test_domain.hpp"
 #include "sim/disk/simulation_folder.hpp"
 #include "sqlite/connection.hpp"
+#include "storage/sqlite/sqlite_storage.hpp"
 
 namespace nizhal::sim {
 namespace {
@@ -55,6 +58,51 @@ TEST(SqliteOutside, TwoRunsOfOneSeedLeaveTheSameBytes) {
   EXPECT_EQ(once, run(5));
   EXPECT_NE(once.second, run(6).second) << "the seed is of no account";
   EXPECT_FALSE(once.second.empty());
+}
+
+/// What a server's file and a device's are after some writes of theirs and of another program.
+std::string files_of_a_system(std::uint64_t seed) {
+  auto folder = SimulationFolder::make();
+  EXPECT_TRUE(folder) << folder.error().message;
+  ManualClock clock(kStart);
+  SeededRandom random(seed), sqlite_random(seed + 1);
+  const SqliteOutside outside([&] { return clock.now(); }, sqlite_random);
+  const std::string server = folder->file("server.db"), device = folder->file("device.db");
+  {
+    const auto domain = server::testing::compiled(server::testing::test_domain());
+    auto storage = storage::open_sqlite_storage({.path = server, .lock_timeout_ms = 0}, domain, random, Log());
+    EXPECT_TRUE(storage) << storage.error().message;
+    EXPECT_TRUE((*storage)->provision());
+    for (int i = 0; i < 5; ++i) {
+      clock.advance(std::chrono::seconds(10));
+      EXPECT_TRUE((*storage)->run_script("INSERT INTO notes (id, owner_id, body) VALUES ('n1', 'o1', 'b')"));
+      EXPECT_TRUE((*storage)->run_script("DELETE FROM notes"));
+    }
+    const auto connection = Connection::open(server, {});
+    EXPECT_TRUE(connection) << connection.error().message;
+    const auto removed_ms = (*connection)->query_integer("SELECT (max(at_us) + 500) / 1000 FROM nizhal_removal");
+    EXPECT_EQ(**removed_ms, clock.now().microseconds / 1'000) << "the trigger's time is not the simulation's";
+  }
+  {
+    client::LocalStoreOptions options;
+    options.path = device;
+    options.domain = client::testing::notes_domain();
+    options.actor = {.user_id = "u1", .owner_id = "u1", .claims = ""};
+    auto store = client::LocalStore::open(std::move(options), clock, random, Log());
+    EXPECT_TRUE(store) << store.error().message;
+    for (int i = 0; i < 5; ++i) {
+      clock.advance(std::chrono::seconds(10));
+      EXPECT_TRUE((*store)->mutate("addNote", {"n" + std::to_string(i), std::string("body")}, {}));
+    }
+  }
+  return bytes_of(server) + bytes_of(device);
+}
+
+TEST(SqliteOutside, TwoRunsOfAServerAndADeviceLeaveTheSameFiles) {
+  const std::string once = files_of_a_system(5);
+  EXPECT_GT(once.size(), 10'000U);
+  EXPECT_TRUE(once == files_of_a_system(5));
+  EXPECT_FALSE(once == files_of_a_system(6)) << "the seed is of no account";
 }
 
 TEST(SqliteOutside, WaitsForNoLock) {
