@@ -22,13 +22,16 @@
 #include "bench/benchmarks.hpp"
 #include "bench/report.hpp"
 #include "bench/servers.hpp"
-#include "cli/child_process.hpp"
 #include "cli/command.hpp"
 #include "cli/files.hpp"
 #include "cli/output.hpp"
 #include "cli/variables.hpp"
+#include "process/child_process.hpp"
 
 namespace nizhal::cli {
+
+using process::ChildProcess;
+using process::ExitStatus;
 
 namespace {
 

@@ -41,6 +41,7 @@ void add_epoch_command(const Commands& commands);
 void add_inspect_command(const Commands& commands);
 void add_lint_command(const Commands& commands);
 void add_demo_command(const Commands& commands);
+void add_chaos_command(const Commands& commands);
 void add_bench_command(const Commands& commands);
 /// `nizhal 0.4.0 (wire protocol 1, domain ABI 2)`.
 std::string version_line();

@@ -10,9 +10,15 @@
 
 #include <nizhal/result.hpp>
 
-#include "cli/child_process.hpp"
+#include "process/child_process.hpp"
 
 namespace nizhal::cli {
+
+using process::ChildProcess;
+using process::ExitStatus;
+using process::Finished;
+using process::run_process;
+using process::SpawnOptions;
 
 /// Non-zero balances by customer, in minor units.
 using Balances = std::map<std::string, std::int64_t>;

@@ -1,8 +1,10 @@
-// A domain from a shared library that was built with NIZHAL_DOMAIN.
+// A domain, and scenarios beside it, from a shared library that was built with NIZHAL_DOMAIN.
 #pragma once
 
 #include <string>
+#include <vector>
 
+#include <nizhal/chaos.hpp>
 #include <nizhal/domain.hpp>
 #include <nizhal/result.hpp>
 
@@ -12,5 +14,8 @@ namespace nizhal::cli {
 /// function threw. The library stays loaded until the process ends, because the domain's functions lie in it and
 /// copies of the domain may live anywhere.
 Result<Domain> load_domain(const std::string& path);
+
+/// The scenarios that the same library exports with NIZHAL_CHAOS; none when it exports none. Errors as above.
+Result<std::vector<chaos::Scenario>> load_scenarios(const std::string& path);
 
 }  // namespace nizhal::cli

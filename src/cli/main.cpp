@@ -85,6 +85,7 @@ int run(int count, char** words) {
   add_inspect_command(commands);
   add_lint_command(commands);
   add_demo_command(commands);
+  add_chaos_command(commands);
   add_bench_command(commands);
   add_version_command(commands);
   add_help_command(commands);

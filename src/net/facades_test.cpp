@@ -12,7 +12,7 @@
 #include <nizhal/store.hpp>
 
 #include "../../examples/notes/notes.hpp"
-#include "base/test_port.hpp"
+#include "base/reserved_port.hpp"
 #include "base/test_temp_dir.hpp"
 #include "net/store_test_support.hpp"
 

@@ -8,7 +8,7 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 
-#include "base/test_port.hpp"
+#include "base/reserved_port.hpp"
 #include "net/net_test_support.hpp"
 
 namespace nizhal::net {

@@ -24,8 +24,8 @@ namespace net {
 
 class CoreMachine : public SyncMachine {
  public:
-  CoreMachine(client::LocalStore& store, Log log, client::SyncOptions options)
-      : sync_(store, system_clock(), system_random(), std::move(log), std::move(options)) {}
+  CoreMachine(client::LocalStore& store, Clock& clock, Log log, client::SyncOptions options)
+      : sync_(store, clock, system_random(), std::move(log), std::move(options)) {}
   client::Effects handle(const client::Event& event) override { return sync_.handle(event); }
   StoreStatus status() const override { return sync_.status(); }
   std::vector<Presence> presence(std::string_view bucket) const override { return sync_.presence(bucket); }
@@ -70,7 +70,7 @@ class Store::Implementation {
         log(std::move(given_log)),
         live(std::make_shared<client::LiveQueries>(
             *local, [this] { runtime.post([queries = live.get()] { queries->process(); }); })),
-        machine(*local, log, std::move(sync)),
+        machine(*local, system_clock(), log, std::move(sync)),
         runtime(machine, std::move(options)),
         status_follower(runtime),
         conflict_follower(runtime, log),

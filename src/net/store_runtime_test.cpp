@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "base/test_port.hpp"
+#include "base/reserved_port.hpp"
 #include "net/net_test_support.hpp"
 
 namespace nizhal::net {

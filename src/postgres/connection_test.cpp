@@ -11,7 +11,7 @@
 #include <string>
 #include <thread>
 
-#include "base/test_port.hpp"
+#include "base/reserved_port.hpp"
 #include "tests/postgres_server/postgres_server.hpp"
 
 namespace nizhal::postgres {

@@ -23,7 +23,7 @@
 #include "../../examples/rest_backend/rest_target.hpp"
 #include "../../examples/rest_backend/todos.hpp"
 #include "base/environment.hpp"
-#include "base/test_port.hpp"
+#include "base/reserved_port.hpp"
 #include "base/test_seed.hpp"
 #include "base/test_temp_dir.hpp"
 #include "tests/support/require.hpp"

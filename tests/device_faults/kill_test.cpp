@@ -24,7 +24,7 @@
 #include "../../examples/notes/notes.hpp"
 #include "base/json.hpp"
 #include "base/test_temp_dir.hpp"
-#include "cli/child_process.hpp"
+#include "process/child_process.hpp"
 #include "server/authenticator.hpp"
 #include "sqlite/connection.hpp"
 #include "tests/device_faults/device_script.hpp"
@@ -98,10 +98,10 @@ TEST(KillAtEveryCommit, LosesNothingAcknowledgedAndDoublesNothing) {
   bool after = false, tried_both = false;
 
   for (int children = 0; !told.ended && children < 5'000; ++children) {
-    auto spawned = cli::ChildProcess::spawn({"/proc/self/exe", "--device", store, server.url(), token(),
-                                             std::to_string(step), std::to_string(nth), after ? "after" : "in"});
+    auto spawned = process::ChildProcess::spawn({"/proc/self/exe", "--device", store, server.url(), token(),
+                                                 std::to_string(step), std::to_string(nth), after ? "after" : "in"});
     ASSERT_TRUE(spawned) << spawned.error().message;
-    cli::ChildProcess& child = **spawned;
+    process::ChildProcess& child = **spawned;
     while (const auto line = child.next_line(kPatience)) {
       const std::string_view text = *line;
       const auto rest = [&](std::string_view begin) { return std::string(text.substr(begin.size())); };

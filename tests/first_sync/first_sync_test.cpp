@@ -15,18 +15,20 @@
 
 #include <fmt/format.h>
 
+#include <nizhal/fault_proxy.hpp>
 #include <nizhal/store.hpp>
 
 #include "base/json.hpp"
 #include "base/test_temp_dir.hpp"
 #include "examples/notes/notes.hpp"
 #include "sqlite/connection.hpp"
-#include "tests/support/http_relay.hpp"
 #include "tests/support/process.hpp"
 #include "tests/support/require.hpp"
 #include "tests/support/select_text.hpp"
 
 namespace nizhal::testing {
+
+using chaos::FaultProxy;
 namespace {
 
 using Texts = std::vector<std::string>;
@@ -37,7 +39,7 @@ constexpr const char* kCount = "SELECT count(*) FROM notes";
 struct FirstSync : ::testing::Test {
   TempDir folder;
   std::optional<ServerProcess> server;
-  std::optional<HttpRelay> relay;
+  std::optional<FaultProxy> relay;
 
   void serve(int notes) {
     std::ofstream(folder.file("seed.sql"))
@@ -83,7 +85,7 @@ struct FirstSync : ::testing::Test {
   /// Ids of notes that the answered pulls brought, in order.
   Texts ids_sent() const {
     Texts ids;
-    for (const HttpRelay::Exchange& exchange : relay->pulls()) {
+    for (const FaultProxy::Exchange& exchange : relay->pulls()) {
       const auto page = require(parse_json(exchange.answer), "reading a page");
       for (const json::value& changed : member(page, "changed")->get_array())
         for (const json::value& row : member(changed, "rows")->get_array())
@@ -96,7 +98,7 @@ struct FirstSync : ::testing::Test {
 /// A sync that runs while the test looks.
 class Syncing {
  public:
-  Syncing(Store& store, HttpRelay& relay) : relay_(relay), thread_([this, &store] { report_ = store.sync_now(); }) {}
+  Syncing(Store& store, FaultProxy& relay) : relay_(relay), thread_([this, &store] { report_ = store.sync_now(); }) {}
   SyncReport finish() {
     thread_.join();
     return require(std::move(*report_), "syncing");
@@ -109,7 +111,7 @@ class Syncing {
   }
 
  private:
-  HttpRelay& relay_;
+  FaultProxy& relay_;
   std::optional<Result<SyncReport>> report_;
   std::thread thread_;
 };
@@ -195,7 +197,7 @@ TEST_F(FirstSync, ALaterGainIsSeenWholeOrNotAtAllAlsoByAnotherProcessAndOverAKil
   constexpr const char* kTeam = "SELECT count(*) FROM team_notes";
   std::set<std::string> seen;
   std::mutex mutex;
-  relay->on_answer([&](const HttpRelay::Exchange&) {
+  relay->on_answer([&](const FaultProxy::Exchange&) {
     const std::lock_guard lock(mutex);
     for (const std::string& count : on_device(kTeam)) seen.insert(count);
   });

@@ -155,7 +155,7 @@ TEST(Cli, ALibraryOfAnotherAbiIsRefusedWithBothNumbers) {
   const std::string source = directory.file("old.c"), library = directory.file("old.so");
   std::ofstream(source)
       << "int nizhal_domain_abi(void) { return 999; }\nvoid* nizhal_domain_create(void) { return 0; }\n";
-  const auto built = cli::run_process({"/usr/bin/cc", "-shared", "-fPIC", "-o", library, source});
+  const auto built = process::run_process({"/usr/bin/cc", "-shared", "-fPIC", "-o", library, source});
   ASSERT_TRUE(built && built->status.code == 0) << (built ? built->err : built.error().message);
   const Finished finished = nizhal({"lint", "--domain", library});
   EXPECT_EQ(finished.status.code, 4);

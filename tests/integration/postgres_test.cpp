@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "base/json.hpp"
-#include "base/test_port.hpp"
+#include "base/reserved_port.hpp"
 #include "base/test_temp_dir.hpp"
 #include "postgres/connection.hpp"
 #include "postgres/url.hpp"

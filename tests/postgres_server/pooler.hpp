@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <string>
 
-#include "base/test_port.hpp"
+#include "base/reserved_port.hpp"
 #include "tests/postgres_server/postgres_server.hpp"
 
 namespace nizhal::testing {

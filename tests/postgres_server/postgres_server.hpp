@@ -18,7 +18,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/test_port.hpp"
+#include "base/reserved_port.hpp"
 
 namespace nizhal::testing {
 

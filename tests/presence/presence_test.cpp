@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "base/test_port.hpp"
+#include "base/reserved_port.hpp"
 #include "base/test_seed.hpp"
 #include "tests/presence/instance.hpp"
 #include "tests/support/raw_http.hpp"

@@ -29,7 +29,7 @@ SpawnOptions nizhal_environment() {
 
 Finished nizhal(std::vector<std::string> arguments, std::string_view input, const SpawnOptions& options) {
   arguments.insert(arguments.begin(), NIZHAL_BIN);
-  auto finished = cli::run_process(std::move(arguments), options, input, kPatience);
+  auto finished = process::run_process(std::move(arguments), options, input, kPatience);
   if (!finished) {
     Finished failed;
     failed.err = finished.error().message;

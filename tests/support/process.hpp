@@ -1,5 +1,6 @@
 // Real `nizhal` processes for tests: run one to its end, keep a server running, kill it with SIGKILL, start it again.
-// The process itself is ChildProcess of src/cli/child_process.hpp; this adds where the binary is and how it is called.
+// The process itself is ChildProcess of src/process/child_process.hpp; this adds where the binary is and how it is
+// called.
 #pragma once
 
 #include <chrono>
@@ -8,15 +9,15 @@
 #include <string_view>
 #include <vector>
 
-#include "base/test_port.hpp"
-#include "cli/child_process.hpp"
+#include "base/reserved_port.hpp"
+#include "process/child_process.hpp"
 
 namespace nizhal::testing {
 
-using cli::ChildProcess;
-using cli::ExitStatus;
-using cli::Finished;
-using cli::SpawnOptions;
+using process::ChildProcess;
+using process::ExitStatus;
+using process::Finished;
+using process::SpawnOptions;
 
 /// The secret that servers and tokens of the tests share.
 inline constexpr std::string_view kTestSecret = "test-secret-of-32-bytes-or-more!";

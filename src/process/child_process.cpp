@@ -1,5 +1,5 @@
 // See child_process.hpp. posix_spawn rather than fork, because the caller may have threads.
-#include "cli/child_process.hpp"
+#include "process/child_process.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -7,9 +7,11 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <condition_variable>
 #include <cstring>
@@ -19,7 +21,7 @@
 
 extern char** environ;
 
-namespace nizhal::cli {
+namespace nizhal::process {
 
 namespace {
 
@@ -150,6 +152,11 @@ Result<std::unique_ptr<ChildProcess>> ChildProcess::spawn(std::vector<std::strin
   sigset_t none, all;
   sigemptyset(&none);
   sigfillset(&all);
+  if (options.bears_file_limit) {
+    // An ignored signal stays ignored over the exec, unless it is reset there.
+    ::signal(SIGXFSZ, SIG_IGN);
+    sigdelset(&all, SIGXFSZ);
+  }
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
   int flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
@@ -287,6 +294,17 @@ std::optional<ExitStatus> ChildProcess::wait(std::chrono::milliseconds timeout) 
   return state_->status;
 }
 
+Result<void> ChildProcess::limit_files(std::optional<std::uint64_t> bytes) {
+  // The hard limit stays: only the soft one can be lifted again by an ordinary user.
+  rlimit limit{};
+  if (state_->pid > 0 && !state_->status && ::prlimit(state_->pid, RLIMIT_FSIZE, nullptr, &limit) == 0) {
+    limit.rlim_cur = bytes ? std::min<rlim_t>(*bytes, limit.rlim_max) : limit.rlim_max;
+    if (::prlimit(state_->pid, RLIMIT_FSIZE, &limit, nullptr) == 0) return {};
+  }
+  return failure(ErrorCode::io_error,
+                 fmt::format("limiting the files of process {}: {}", state_->pid, std::strerror(errno)));
+}
+
 std::string ChildProcess::out() const {
   const std::lock_guard lock(state_->mutex);
   return state_->out;
@@ -317,4 +335,4 @@ Result<Finished> run_process(std::vector<std::string> arguments, const SpawnOpti
   return finished;
 }
 
-}  // namespace nizhal::cli
+}  // namespace nizhal::process

@@ -1,4 +1,4 @@
-// For tests only: a TCP port of loopback that nobody else is given for as long as the object lives, also while the
+// A TCP port of loopback that nobody else is given for as long as the object lives, also while the
 // server that listens on it is stopped and started again. Without a server, connecting to it is refused.
 //
 // It is bound and never listened on; whoever listens must allow reuse of addresses, as servers do.

@@ -1,5 +1,5 @@
-// A child process with pipes on its three streams. The demo plays its devices with it, and the tests that kill real
-// processes use it too. The fact that must not break: no child outlives its ChildProcess.
+// A child process with pipes on its three streams: the demo and the chaos scenarios play servers and devices with it,
+// and the tests that kill real processes use it too. The fact that must not break: no child outlives its ChildProcess.
 //
 // Threads: one reader thread per child empties both pipes, so a child never blocks on its output; the members may be
 // called from any thread, `wait` and `signal` from one at a time.
@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,12 +18,14 @@
 
 #include <nizhal/result.hpp>
 
-namespace nizhal::cli {
+namespace nizhal::process {
 
 struct SpawnOptions {
   std::vector<std::pair<std::string, std::string>> environment{};  // added to this process's own, or replacing it
   std::string directory{};                                         // empty: this process's
   bool own_group = false;  // its own process group: a Ctrl-C at the terminal does not reach it
+  /// A write beyond a limit on file sizes fails for it, as on a full disk; else the limit's signal ends it.
+  bool bears_file_limit = false;
 };
 
 struct ExitStatus {
@@ -62,6 +65,9 @@ class ChildProcess {
   /// again.
   std::optional<ExitStatus> wait(std::chrono::milliseconds timeout);
 
+  /// From now on its files may grow to so many bytes; nothing: as far as the disk goes. See bears_file_limit.
+  Result<void> limit_files(std::optional<std::uint64_t> bytes);
+
   /// All output so far.
   std::string out() const;
   std::string err() const;
@@ -82,4 +88,4 @@ struct Finished {
 Result<Finished> run_process(std::vector<std::string> arguments, const SpawnOptions& options = {},
                              std::string_view input = {}, std::chrono::milliseconds timeout = std::chrono::minutes(2));
 
-}  // namespace nizhal::cli
+}  // namespace nizhal::process

@@ -1,9 +1,9 @@
-#include "cli/child_process.hpp"
+#include "process/child_process.hpp"
 
 #include <gtest/gtest.h>
 #include <signal.h>
 
-namespace nizhal::cli {
+namespace nizhal::process {
 namespace {
 
 constexpr std::chrono::seconds kPatience{120};
@@ -83,4 +83,4 @@ TEST(ChildProcess, OneThatIsDroppedIsKilled) {
 }
 
 }  // namespace
-}  // namespace nizhal::cli
+}  // namespace nizhal::process
