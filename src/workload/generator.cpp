@@ -123,12 +123,12 @@ Result<std::optional<Call>> Generator::next(View& view, Random& random) {
     for (std::size_t i = 0; i < plan.arguments.size(); ++i) {
       const std::vector<Source>& sources = plan.arguments[i].sources;
       std::vector<unsigned> chances;
-      for (const Source& source : sources) chances.push_back(source.weight);
+      for (const Source& source : sources) chances.push_back(is_careless ? 1 : source.weight);
       draft.sources.push_back(draw_weighted(chances, random));
       draft.values.push_back(
           draw_from(sources[draft.sources.back()], plan.def->arguments[i], seen, state.columns, state.actors, random));
     }
-    if (state.profile.adjust) state.profile.adjust(*plan.def, draft.values, seen, random);
+    if (state.profile.adjust && !is_careless) state.profile.adjust(*plan.def, draft.values, seen, random);
     if (auto learnt = learn_feeds(plan, draft.values, seen, random); !learnt)
       return tl::unexpected(std::move(learnt.error()));
     if (auto filled = fill_edits(plan, draft.values, seen, random); !filled)
@@ -150,12 +150,12 @@ Result<std::optional<Call>> Generator::next(View& view, Random& random) {
           weight = std::min(weight + 1, kSourceWeightMax);
         }
       call = Call{plan.def->name, std::move(draft->values), {}};
-      if (!goes_well && !is_careless) continue;
+      if (goes_well == is_careless) continue;
       call.args = encode_arguments(*plan.def, call.values);
       return call;
     }
   }
-  // Nothing that looks well: then the server may say it.
+  // Nothing else was found: then the server may say it.
   call.args = encode_arguments(*state.domain->domain().find_mutator(call.mutator), call.values);
   return call;
 }

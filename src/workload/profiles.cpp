@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <limits>
 #include <string_view>
 
 #include "workload/draw.hpp"
@@ -27,6 +28,12 @@ Value* argument(const MutatorDef& mutator, MutatorDef::Values& values, std::stri
 
 void set_text(const MutatorDef& mutator, MutatorDef::Values& values, std::string_view name, std::string text) {
   if (Value* value = argument(mutator, values, name)) *value = std::move(text);
+}
+
+std::int64_t amount_max(const MutatorDef& mutator) {
+  for (const ArgumentDef& declared : mutator.arguments)
+    if (declared.name == "amount") return declared.maximum.value_or(std::numeric_limits<std::int64_t>::max());
+  return 0;
 }
 
 /// Few ids, so that notes are deleted and made again under the same one; and bodies that only the server refuses.
@@ -71,6 +78,7 @@ Profile ledger_profile() {
     for (const Row& row : seen.rows(*entries))
       if (row[whose] == *customer)
         if (const auto* number = std::get_if<std::int64_t>(&row[how_much])) owed += *number;
+    owed = std::min(owed, amount_max(mutator));
     if (mutator.name == "recordCredit" || owed <= 0) {
       if (random.below(20) > 0) *amount = static_cast<std::int64_t>(1 + random.below(10'000));
     } else {

@@ -49,8 +49,8 @@ using ServerRows = std::function<Result<std::vector<Row>>(std::size_t table)>;
 std::vector<Actor> make_actors(const CompiledDomain& domain, std::size_t count);
 
 struct GeneratorOptions {
-  /// Calls that are sent although a trial run refuses them (a key that is gone or another's, a taken id, a bucket that
-  /// the actor does not have), so that refusals happen too.
+  /// Calls that are looked for because a trial run refuses them (a key that is gone or another's, a taken id, a bucket
+  /// that the actor does not have), so that refusals happen too.
   unsigned careless_per_mille = 60;
   std::size_t sample_rows_max = 40;  // of a table, to draw keys from
   std::size_t rows_per_bucket = 2;   // to begin with, of each table in it
