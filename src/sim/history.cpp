@@ -6,13 +6,20 @@
 
 namespace nizhal::sim {
 
+namespace {
+
+constexpr std::size_t kLastLines = 200;
+
+}  // namespace
+
 void History::note(std::string_view line) {
   const auto now = queue_.now().count();
   std::string text = fmt::format("{:>7}.{:06} {}", now / 1'000'000, now % 1'000'000, line);
   const auto hash = sha256(as_bytes(digest_ + text));
   digest_.assign(hash.begin(), hash.end());
+  if (on_line) on_line(text);
   last_.push_back(std::move(text));
-  if (last_.size() > kept_) last_.pop_front();
+  if (last_.size() > kLastLines) last_.pop_front();
 }
 
 void History::violated(Violation::Kind kind, std::string_view oracle, std::string what) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -25,14 +26,14 @@ class History {
  public:
   explicit History(const EventQueue& queue) : queue_(queue) {}
 
-  /// Goes into the digest. `show` keeps the line for people, too.
+  /// Goes into the digest.
   void note(std::string_view line);
   void violated(Violation::Kind kind, std::string_view oracle, std::string what);
   const std::optional<Violation>& violation() const { return violation_; }
   /// SHA-256 over all lines with their moments, hexadecimal.
   std::string digest() const;
   const std::deque<std::string>& last_lines() const { return last_; }
-  void keep(std::size_t lines) { kept_ = lines; }
+  std::function<void(std::string_view line)> on_line = {};
 
   void count(std::string_view what, std::uint64_t by = 1) { counts_[std::string(what)] += by; }
   std::uint64_t counted(const std::string& what) const {
@@ -46,7 +47,6 @@ class History {
   std::optional<Violation> violation_;
   std::string digest_;  // so far
   std::deque<std::string> last_;
-  std::size_t kept_ = 200;
   std::map<std::string, std::uint64_t> counts_;
 };
 

@@ -6,15 +6,18 @@
 namespace nizhal::sim {
 
 RunResult run_once(const std::shared_ptr<const CompiledDomain>& domain, const Options& options,
-                   const MakeWorkload& make_workload) {
-  RunResult result;
-  const auto folder = SimulationFolder::make();
-  if (!folder) {
-    result.violation = Violation{Violation::Kind::crash, "start", folder.error().message, {}};
-    return result;
+                   const MakeWorkload& make_workload, const RunPlace& place) {
+  if (place.folder.empty()) {
+    const auto folder = SimulationFolder::make();
+    if (folder) return run_once(domain, options, make_workload, {.folder = folder->path(), .on_line = place.on_line});
+    RunResult failed;
+    failed.violation = Violation{Violation::Kind::crash, "start", folder.error().message, {}};
+    return failed;
   }
+  RunResult result;
   const auto workload = make_workload(options);
-  System system(domain, options, *workload, folder->path());
+  System system(domain, options, *workload, place.folder);
+  system.tell_history_to(place.on_line);
   system.run();
   const History& history = system.history();
   result.violation = history.violation();

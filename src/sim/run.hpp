@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "domain/compiled_domain.hpp"
@@ -29,8 +30,12 @@ struct RunResult {
 
 using MakeWorkload = std::function<std::unique_ptr<Workload>(const Options& options)>;
 
-/// Everything a run touches is in a folder of its own that goes with it.
+/// What a run may be given from outside.
+struct RunPlace {
+  std::string folder = {};  // empty, and emptied by whoever made it; "": the run makes its own, which goes with it
+  std::function<void(std::string_view line)> on_line = {};  // of its history, as it comes
+};
 RunResult run_once(const std::shared_ptr<const CompiledDomain>& domain, const Options& options,
-                   const MakeWorkload& make_workload);
+                   const MakeWorkload& make_workload, const RunPlace& place = {});
 
 }  // namespace nizhal::sim

@@ -30,6 +30,7 @@ class System {
   /// Both phases; what was violated, if anything, is in the history.
   void run();
   const History& history() const { return history_; }
+  void tell_history_to(std::function<void(std::string_view line)> listener) { history_.on_line = std::move(listener); }
   const Oracles& oracles() const { return oracles_; }
   Micros virtual_time() const { return queue_.now(); }
   /// Faults that are on, and never happened.

@@ -1,0 +1,107 @@
+#include "sim/hunt.hpp"
+
+#include <deque>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace nizhal::sim {
+
+namespace {
+
+struct Started {
+  Options options;
+  bool is_second = false;  // of a run that goes twice
+};
+
+class Hunting {
+ public:
+  Hunting(RunProcesses& processes, const HuntOptions& options, Clock& clock, const HuntWatcher& watcher)
+      : processes_(processes), options_(options), clock_(clock), watcher_(watcher), began_(clock.monotonic()) {}
+
+  Hunt run() {
+    while (!hunt_.finding) {
+      while (processes_.has_room() && start_next()) {
+      }
+      if (processes_.is_empty()) break;
+      take();
+    }
+    hunt_.summary.real_time = clock_.monotonic() - began_;
+    while (!processes_.is_empty()) processes_.take();  // later seeds say nothing any more
+    return std::move(hunt_);
+  }
+
+ private:
+  bool start_next() {
+    if (second_) {
+      begin(*std::exchange(second_, std::nullopt), true);
+      return true;
+    }
+    const std::uint64_t runs = options_.runs.value_or(options_.time ? UINT64_MAX : 1);
+    if (next_ >= runs || (watcher_.is_interrupted && watcher_.is_interrupted())) return false;
+    if (options_.time && clock_.monotonic() - began_ >= *options_.time) return false;
+    Options drawn = draw_options(options_.seed + next_, options_.overrides);
+    drawn.trace = options_.trace;
+    ++next_;
+    if (watcher_.on_start) watcher_.on_start(drawn);
+    if (options_.twice_every > 0 && next_ % options_.twice_every == 0) second_ = drawn;
+    begin(std::move(drawn), false);
+    return true;
+  }
+  void begin(Options drawn, bool is_second) {
+    if (is_second) drawn.trace = false;
+    processes_.start(drawn);
+    started_.push_back({std::move(drawn), is_second});
+  }
+
+  void take() {
+    Started started = std::move(started_.front());
+    started_.pop_front();
+    RunResult result = processes_.take();
+    if (started.is_second) {
+      ++hunt_.summary.runs_twice;
+      if (result.digest == last_digest_ && !result.violation) return;
+      RunResult differing = std::move(result);
+      differing.violation = Violation{Violation::Kind::safety, "digest",
+                                      fmt::format("the same run twice came to {} and {}", last_digest_.substr(0, 16),
+                                                  differing.digest.substr(0, 16)),
+                                      differing.virtual_time};
+      hunt_.finding = Finding{std::move(started.options), std::move(differing), true};
+      return;
+    }
+    last_digest_ = result.digest;
+    hunt_.summary.add(started.options, result);
+    hunt_.summary.real_time = clock_.monotonic() - began_;
+    if (watcher_.on_run) watcher_.on_run(hunt_.summary);
+    if (!result.violation && !options_.is_narrowed()) {
+      std::string reasons;
+      for (const std::string& reason : meaningless(started.options, result))
+        reasons += (reasons.empty() ? "" : "; ") + reason;
+      if (!reasons.empty())
+        result.violation = Violation{Violation::Kind::meaningless, "meaning", std::move(reasons), result.virtual_time};
+    }
+    if (result.violation) hunt_.finding = Finding{std::move(started.options), std::move(result), false};
+  }
+
+  RunProcesses& processes_;
+  const HuntOptions& options_;
+  Clock& clock_;
+  const HuntWatcher& watcher_;
+  const Micros began_;
+  std::uint64_t next_ = 0;
+  std::optional<Options> second_;
+  std::deque<Started> started_;
+  std::string last_digest_;
+  Hunt hunt_;
+};
+
+}  // namespace
+
+Hunt hunt(RunProcesses& processes, const CompiledDomain& domain, const HuntOptions& options, Clock& clock,
+          const HuntWatcher& watcher) {
+  Hunt hunt = Hunting(processes, options, clock, watcher).run();
+  if (!hunt.finding && !options.is_narrowed()) hunt.meaningless = meaningless(domain, hunt.summary);
+  return hunt;
+}
+
+}  // namespace nizhal::sim
