@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/json.hpp"
+#include "sim/serial_replay.hpp"
 
 namespace nizhal::sim {
 
@@ -26,18 +27,6 @@ void for_each_token(std::string_view text, Visit visit) {
 }
 
 std::string principal(const Actor& actor) { return actor.user_id + "/" + actor.owner_id; }
-
-/// The first row in which the two differ, as a sentence; empty when they are equal.
-std::string difference(const RowTexts& expected, const RowTexts& found) {
-  for (const auto& [name, text] : expected) {
-    const auto it = found.find(name);
-    if (it == found.end()) return fmt::format("{} is missing ({})", name, text);
-    if (it->second != text) return fmt::format("{} is {} where the server has {}", name, it->second, text);
-  }
-  for (const auto& [name, text] : found)
-    if (!expected.contains(name)) return fmt::format("{} is there and should not be ({})", name, text);
-  return {};
-}
 
 bool is_settled(const protocol::PushResult& result) {
   return result.status == protocol::PushStatus::applied || result.status == protocol::PushStatus::duplicate ||
@@ -90,7 +79,7 @@ Answer Oracles::answered(const Actor& actor, const protocol::HttpRequest& reques
     answer.cursor = page->cursor;
     if (!page->has_more) answer.scope = scope_of(actor);
   }
-  if (told.status == 200 && request.path == protocol::kPushPath) take_push(actor, request, told);
+  if (request.path == protocol::kPushPath) take_push(actor, request, told);
   check_leak(actor, told.body, fmt::format("an answer ({}) to {}", told.status, request.path));
   for (const auto& [name, value] : told.headers) check_leak(actor, value, "the header " + name);
   return answer;
@@ -98,6 +87,7 @@ Answer Oracles::answered(const Actor& actor, const protocol::HttpRequest& reques
 
 void Oracles::take_push(const Actor& actor, const protocol::HttpRequest& request,
                         const protocol::HttpResponse& response) {
+  if (on_push) on_push(request.body);
   const auto sent = protocol::decode_push_request(request.body);
   const auto reply = protocol::decode_push_reply(response.body);
   if (!sent || !reply) return;

@@ -62,6 +62,7 @@ class Oracles {
   std::uint64_t refused() const { return refused_; }
   const std::map<std::string, std::uint64_t>& applied_by_mutator() const { return applied_by_mutator_; }
 
+  std::function<void(std::string_view push_body)> on_push = {};
   /// Once for each mutation, when a server first tells what became of it.
   std::function<void(const std::string& client_mutation_id, bool is_applied)> on_settled = {};
 

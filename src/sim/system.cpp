@@ -21,10 +21,12 @@ System::System(std::shared_ptr<const CompiledDomain> domain, Options options, Wo
       workload_(workload),
       folder_(std::move(folder)),
       sqlite_random_(stream_seed(options_.seed, "sqlite")),
-      sqlite_outside_([this] { return Timestamp{kStart.microseconds + queue_.now().count()}; }, sqlite_random_),
+      sqlite_outside_([this] { return replayed_time_.value_or(Timestamp{kStart.microseconds + queue_.now().count()}); },
+                      sqlite_random_),
       history_(queue_),
       scopes_(domain_, folder_ + "/server.db"),
       oracles_(domain_, scopes_, history_),
+      serial_(domain_, folder_, [this](Timestamp at) { replayed_time_ = at; }),
       cluster_({.domain = domain_,
                 .path = folder_ + "/server.db",
                 .start = kStart,
@@ -40,6 +42,7 @@ System::System(std::shared_ptr<const CompiledDomain> domain, Options options, Wo
     const auto call = calls_.find(id);
     if (call != calls_.end()) workload_.settled(call->second, is_applied);
   };
+  oracles_.on_push = [this](std::string_view body) { serial_.sent(body); };
   cluster_.on_log = [this](const std::string& line) { oracles_.logged(line); };
   if (cluster_.instances() > 1) ++happened_[Fault::second_instance];
 }
@@ -171,6 +174,7 @@ void System::strike_server(Fault fault, Random& random) {
         const auto restored = cluster_.restore(copy);
         history_.note("the backup is restored");
         oracles_.server_restored();
+        serial_.give_up();
         workload_.server_restored();
         if (!restored) history_.violated(Violation::Kind::crash, "restore", restored.error().message);
       });
@@ -220,6 +224,7 @@ void System::strike_device(Fault fault, Device& device, Random& random) {
       history_.note(fmt::format("{} is away for long", device.name()));
       queue_.after(lasts + Micros(30'000'000), [this, &device] {
         const auto pruned = cluster_.prune_all();
+        serial_.give_up();
         history_.note(fmt::format("removals are pruned, and {} comes back", device.name()));
         if (pruned) ++happened_[Fault::long_absence];
         network_.cut(device, Network::Cut::none);
@@ -387,10 +392,8 @@ void System::run_script(const std::vector<std::string>& statements, std::string_
   if (statements.empty()) return;
   const auto connection = scopes_.connection();
   if (!connection) return;
-  std::string script = "BEGIN IMMEDIATE;";
-  for (const std::string& statement : statements) script += statement + ";";
-  const auto done = (*connection)->execute(script + "COMMIT");
-  if (!done && (*connection)->in_transaction()) (void)(*connection)->execute("ROLLBACK");
+  const auto done = run_as_other_program(**connection, statements);
+  if (done) serial_.wrote(scopes_, cluster_.clock().now(), statements);
   history_.note(fmt::format("{}{}", what, done ? "" : ", and is refused: " + done.error().message));
 }
 
@@ -410,6 +413,8 @@ void System::calm() {
   for (const auto& device : devices_) oracles_.check_calm(*device);
   oracles_.check_server();
   send_again();
+  check_serial();
+  check_growth();
   for (const std::string& sentence : workload_.violations(scopes_, true))
     history_.violated(Violation::Kind::safety, "invariant", sentence);
 }
@@ -449,6 +454,41 @@ void System::send_again() {
                              fmt::format("pushes that are sent once more change {}: {}", name, text));
   }
   history_.violated(Violation::Kind::safety, "replay", "pushes that are sent once more remove rows");
+}
+
+void System::check_serial() {
+  if (is_over() || !serial_.is_comparable()) return;
+  const auto differs = serial_.difference(scopes_);
+  replayed_time_.reset();
+  history_.count("serial replays");
+  if (!differs)
+    history_.violated(Violation::Kind::crash, "serial", differs.error().message);
+  else if (!differs->empty())
+    history_.violated(Violation::Kind::safety, "serial", *differs);
+}
+
+void System::check_growth() {
+  if (is_over()) return;
+  run_until(queue_.now() + Micros(2'000'000));
+  const auto pruned = cluster_.prune_all();
+  if (!pruned) return history_.violated(Violation::Kind::liveness, "growth", pruned.error().message);
+  const auto connection = scopes_.connection();
+  if (!connection) return;
+  for (const char* table : {"nizhal_removal", "nizhal_mutation", "nizhal_audit"}) {
+    const auto count = (*connection)->query_integer(fmt::format("SELECT count(*) FROM {}", table));
+    if (!count || count->value_or(1) != 0)
+      history_.violated(
+          Violation::Kind::safety, "growth",
+          fmt::format("{} still has {} rows after everything was pruned", table, count ? count->value_or(-1) : -1));
+  }
+  for (const auto& device : devices_) {
+    for (const char* table : {"nizhal_outbox", "nizhal_undo", "nizhal_staged"}) {
+      const auto rows = device->store().sql(fmt::format("SELECT count(*) FROM {}", table));
+      if (rows && std::get<std::int64_t>(rows->rows[0][0]) != 0)
+        history_.violated(Violation::Kind::safety, "growth",
+                          fmt::format("{} still has rows in {} when it is at rest", device->name(), table));
+    }
+  }
 }
 
 bool System::settle(Micros bound) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "sim/network.hpp"
 #include "sim/options.hpp"
 #include "sim/oracles.hpp"
+#include "sim/serial_replay.hpp"
 #include "sim/workload.hpp"
 
 namespace nizhal::sim {
@@ -51,6 +53,8 @@ class System {
   bool is_over() const { return history_.violation().has_value(); }
   void calm();
   bool drain(Micros bound);
+  void check_serial();
+  void check_growth();
   bool settle(Micros bound);
   void send_again();
   std::string standing() const;
@@ -60,11 +64,13 @@ class System {
   Workload& workload_;
   std::string folder_;
   EventQueue queue_;
+  std::optional<Timestamp> replayed_time_;  // while the serial replay runs
   SeededRandom sqlite_random_;
   SqliteOutside sqlite_outside_;
   History history_;
   Scopes scopes_;
   Oracles oracles_;
+  SerialReplay serial_;
   Cluster cluster_;
   Network network_;
   std::vector<Actor> actors_;
