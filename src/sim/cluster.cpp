@@ -68,6 +68,7 @@ Cluster::Cluster(Setup setup, EventQueue& queue, History& history)
       queue_(queue),
       history_(history),
       clock_(queue, setup_.start),
+      disk_(setup_.path),
       timers_(queue),
       authenticator_(kSecret) {
   for (std::size_t i = 0; i < setup_.instances; ++i)
@@ -120,6 +121,7 @@ void Cluster::tick(std::size_t number, std::uint64_t run) {
   if (instances_[number]->run != run) return;
   instances_[number]->server->tick();
   run_posted(number);
+  if (bury()) return;
   if (instances_[number]->run == run) queue_.after(kTick, [this, number, run] { tick(number, run); });
 }
 
@@ -132,10 +134,34 @@ void Cluster::handle(std::size_t number, const protocol::HttpRequest& request, R
   const bool is_deferred = instance.server->try_defer(
       request, [this, number, run, request, reply](std::optional<protocol::HttpResponse> answer) {
         if (instances_[number]->run != run) return reply(std::nullopt);
-        reply(answer ? std::move(answer) : instances_[number]->server->handle(request));
+        if (!answer) answer = instances_[number]->server->handle(request);
+        // Whoever died in the middle says nothing any more.
+        reply(disk_.is_off() ? std::nullopt : std::move(answer));
       });
-  if (!is_deferred) reply(instance.server->handle(request));
-  run_posted(number);
+  if (!is_deferred) {
+    auto answer = instance.server->handle(request);
+    reply(disk_.is_off() ? std::nullopt : std::optional(std::move(answer)));
+  }
+  if (!bury()) run_posted(number);
+  bury();
+}
+
+/// True when the disk went off: all instances are gone, and will be back.
+bool Cluster::bury() {
+  if (!disk_.is_off()) return false;
+  history_.note("the servers died in the middle of a call to their disk");
+  for (std::size_t i = 0; i < instances_.size(); ++i) {
+    kill(i);
+    start_later(i, down_for_);
+  }
+  if (on_disk_off) on_disk_off();
+  disk_.lift();
+  return true;
+}
+
+void Cluster::kill_in_disk(std::uint64_t calls, DiskFault how, Micros down_for) {
+  down_for_ = down_for;
+  disk_.arm({.call = DiskCall::write, .fault = how, .nth = calls});
 }
 
 void Cluster::kill(std::size_t instance) {
@@ -178,6 +204,7 @@ Result<void> Cluster::backup(const std::string& path) {
 
 Result<void> Cluster::restore(const std::string& path) {
   for (std::size_t i = 0; i < instances_.size(); ++i) kill(i);
+  disk_.lift();  // it comes back on another one
   const auto copied = copy_database(path, setup_.path);
   if (!copied) return copied;
   // As the manual tells whoever restores a backup: a new epoch before anybody connects.

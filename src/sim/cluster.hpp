@@ -13,6 +13,7 @@
 #include "protocol/transport.hpp"
 #include "realtime/realtime.hpp"
 #include "server/server_sync.hpp"
+#include "sim/disk/disk.hpp"
 #include "sim/event_queue.hpp"
 #include "sim/history.hpp"
 #include "sim/options.hpp"
@@ -52,6 +53,11 @@ class Cluster {
   /// As SIGTERM and a new start.
   void restart(std::size_t instance, Micros down_for);
   void kill_and_restart(std::size_t instance, Micros down_for);
+  /// All instances end at the call after so many more to the disk, and start again later.
+  void kill_in_disk(std::uint64_t calls, DiskFault how, Micros down_for);
+  Disk& disk() { return disk_; }
+  /// The file can be read and written: no instance died in the middle of a call since.
+  bool is_disk_on() const { return !disk_.is_off(); }
 
   Result<void> backup(const std::string& path);
   /// All instances go down, and come back with the older file under a new epoch.
@@ -63,10 +69,12 @@ class Cluster {
   VirtualClock& clock() { return clock_; }
   std::function<void(std::size_t instance)> on_down = {};  // its connections break
   std::function<void(const std::string& line)> on_log = {};
+  std::function<void()> on_disk_off = {};  // every handle of the file is dead
 
  private:
   struct Instance;
   void tick(std::size_t instance, std::uint64_t run);
+  bool bury();
   Result<void> start(std::size_t instance);
   void start_later(std::size_t instance, Micros delay);
 
@@ -74,6 +82,8 @@ class Cluster {
   EventQueue& queue_;
   History& history_;
   VirtualClock clock_;
+  Disk disk_;
+  Micros down_for_{0};  // once the disk goes off
   VirtualTimers timers_;
   server::JwtAuthenticator authenticator_;
   realtime::InProcessBus bus_;

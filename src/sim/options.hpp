@@ -30,10 +30,10 @@ enum class Fault {
   one_way_partition,  // requests arrive, answers do not
   half_open_socket,   // nothing comes any more, and nobody says so
   // of the server
-  server_kill,  // in the middle of whatever it does with its storage
+  server_kill,           // between two requests
+  server_kill_in_write,  // in the middle of one, at any write to its disk
   server_restart,
   second_instance,
-  storage_stall,
   storage_error,
   full_server_disk,
   overload,

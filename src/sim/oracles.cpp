@@ -41,6 +41,7 @@ Oracles::Oracles(std::shared_ptr<const CompiledDomain> domain, Scopes& scopes, H
 std::shared_ptr<const RowTexts> Oracles::scope_of(const Actor& actor) {
   auto rows = scopes_.of(actor);
   if (!rows) {
+    if (is_disk_failing && is_disk_failing()) return nullptr;
     history_.violated(Violation::Kind::crash, "database", "the server's file cannot be read: " + rows.error().message);
     return nullptr;
   }
@@ -55,12 +56,12 @@ void Oracles::sent(const Actor& actor, std::string_view bytes) {
 }
 
 void Oracles::check_leak(const Actor& actor, std::string_view bytes, std::string_view where) {
-  bool is_read = false;
+  std::optional<bool> is_read;  // whether the scope could be
   for_each_token(bytes, [&](std::string_view token) {
     const Tokens& known = known_[principal(actor)];
     if (known.contains(token)) return;
-    if (!std::exchange(is_read, true)) scope_of(actor);
-    if (!known.contains(token))
+    if (!is_read) is_read = scope_of(actor) != nullptr;
+    if (*is_read && !known.contains(token))
       history_.violated(Violation::Kind::safety, "no-leak",
                         fmt::format("{} for user {} has {}, of a row that it never had", where, actor.user_id, token));
   });

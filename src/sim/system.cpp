@@ -42,7 +42,12 @@ System::System(std::shared_ptr<const CompiledDomain> domain, Options options, Wo
     const auto call = calls_.find(id);
     if (call != calls_.end()) workload_.settled(call->second, is_applied);
   };
+  oracles_.is_disk_failing = [this] { return !cluster_.is_disk_on() || cluster_.disk().struck() > 0; };
   oracles_.on_push = [this](std::string_view body) { serial_.sent(body); };
+  cluster_.on_disk_off = [this] {
+    scopes_.close();
+    ++happened_[Fault::server_kill_in_write];
+  };
   cluster_.on_log = [this](const std::string& line) { oracles_.logged(line); };
   if (cluster_.instances() > 1) ++happened_[Fault::second_instance];
 }
@@ -122,7 +127,7 @@ void System::strike(const Action& action, Random& random) {
   switch (fault) {
     case Fault::server_kill:
     case Fault::server_restart:
-    case Fault::storage_stall:
+    case Fault::server_kill_in_write:
     case Fault::storage_error:
     case Fault::full_server_disk:
     case Fault::overload:
@@ -151,6 +156,26 @@ void System::strike_server(Fault fault, Random& random) {
       if (!cluster_.is_up(instance)) return;
       cluster_.restart(instance, down_for);
       break;
+    case Fault::server_kill_in_write: {
+      static constexpr DiskFault kEnds[] = {DiskFault::power_off, DiskFault::power_off_torn,
+                                            DiskFault::power_off_after};
+      cluster_.kill_in_disk(1 + random.below(30), kEnds[random.below(3)], down_for);
+      history_.note("the servers will die while they write");
+      return;  // counted when they did
+    }
+    case Fault::storage_error:
+    case Fault::full_server_disk:
+      cluster_.disk().arm({.call = DiskCall::write,
+                           .fault = fault == Fault::full_server_disk ? DiskFault::disk_full : DiskFault::io_error,
+                           .nth = 1 + random.below(10),
+                           .persists = fault == Fault::full_server_disk || random.below(2) == 0});
+      history_.note(fmt::format("the server's disk will fail: {}", sim::to_string(fault)));
+      queue_.after(down_for, [this, fault] {
+        if (cluster_.disk().struck() > 0) ++happened_[fault];
+        cluster_.disk().lift();
+        history_.note("the server's disk is well again");
+      });
+      return;
     case Fault::overload:
       network_.overload(true);
       history_.note("the server is overloaded");
@@ -393,6 +418,8 @@ void System::run_script(const std::vector<std::string>& statements, std::string_
   const auto connection = scopes_.connection();
   if (!connection) return;
   const auto done = run_as_other_program(**connection, statements);
+  // It may have been written before the disk went.
+  if (!cluster_.is_disk_on()) serial_.give_up();
   if (done) serial_.wrote(scopes_, cluster_.clock().now(), statements);
   history_.note(fmt::format("{}{}", what, done ? "" : ", and is refused: " + done.error().message));
 }
@@ -400,6 +427,7 @@ void System::run_script(const std::vector<std::string>& statements, std::string_
 void System::calm() {
   history_.note("calm");
   network_.calm();
+  cluster_.disk().lift();
   for (const auto& device : devices_) {
     device->clock().set_right();
     device->disk().lift();
