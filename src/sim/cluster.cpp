@@ -146,7 +146,6 @@ void Cluster::handle(std::size_t number, const protocol::HttpRequest& request, R
   bury();
 }
 
-/// True when the disk went off: all instances are gone, and will be back.
 bool Cluster::bury() {
   if (!disk_.is_off()) return false;
   history_.note("the servers died in the middle of a call to their disk");

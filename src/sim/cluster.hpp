@@ -55,6 +55,8 @@ class Cluster {
   void kill_and_restart(std::size_t instance, Micros down_for);
   /// All instances end at the call after so many more to the disk, and start again later.
   void kill_in_disk(std::uint64_t calls, DiskFault how, Micros down_for);
+  /// True when the disk went off: all instances are gone, and will be back. Asked after each thing that may write.
+  bool bury();
   Disk& disk() { return disk_; }
   /// The file can be read and written: no instance died in the middle of a call since.
   bool is_disk_on() const { return !disk_.is_off(); }
@@ -74,7 +76,6 @@ class Cluster {
  private:
   struct Instance;
   void tick(std::size_t instance, std::uint64_t run);
-  bool bury();
   Result<void> start(std::size_t instance);
   void start_later(std::size_t instance, Micros delay);
 

@@ -419,7 +419,7 @@ void System::run_script(const std::vector<std::string>& statements, std::string_
   if (!connection) return;
   const auto done = run_as_other_program(**connection, statements);
   // It may have been written before the disk went.
-  if (!cluster_.is_disk_on()) serial_.give_up();
+  if (cluster_.bury()) serial_.give_up();
   if (done) serial_.wrote(scopes_, cluster_.clock().now(), statements);
   history_.note(fmt::format("{}{}", what, done ? "" : ", and is refused: " + done.error().message));
 }
@@ -427,6 +427,7 @@ void System::run_script(const std::vector<std::string>& statements, std::string_
 void System::calm() {
   history_.note("calm");
   network_.calm();
+  cluster_.bury();
   cluster_.disk().lift();
   for (const auto& device : devices_) {
     device->clock().set_right();
