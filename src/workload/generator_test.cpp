@@ -3,6 +3,8 @@
 #include <map>
 #include <set>
 
+#include <nizhal/crdt.hpp>
+
 #include "base/test_seed.hpp"
 #include "crdt/column.hpp"
 #include "domain/arguments_codec.hpp"
@@ -127,7 +129,7 @@ void expect_edits(const Domain& domain, const std::string& mutator, std::size_t 
   const TableDef& def = *compiled.domain().find_table(table);
   const std::size_t place = def.index_of(column);
   SeededRandom random(test_seed("Generator"));
-  int edits = 0, changed = 0;
+  int edits = 0, changed = 0, shorter = 0;
   for (std::size_t i = 0; i < 600; ++i) {
     const auto call = world.next(i % 3, random);
     ASSERT_TRUE(call);
@@ -140,10 +142,15 @@ void expect_edits(const Domain& domain, const std::string& mutator, std::size_t 
     ASSERT_TRUE(merged) << merged.error().message;
     ++edits;
     changed += merged->is_changed;
+    if (def.columns[place].type == ColumnType::crdt_text)
+      shorter += to_string(CrdtText{merged->state}, column)->size() < to_string(CrdtText{state.bytes}, column)->size();
     ASSERT_TRUE(sqlite::update_row(*world.database.connection, def, call->values[key], {{place, Blob{merged->state}}}));
   }
   EXPECT_GT(edits, 20);
   EXPECT_GT(changed * 10, edits * 8);
+  if (def.columns[place].type == ColumnType::crdt_text) {
+    EXPECT_GT(shorter, 0) << "nothing is ever removed from what the row holds";
+  }
 }
 
 TEST(Generator, UpdatesOfTextsAndMapsAreEditsOfTheRowAsItIs) {
