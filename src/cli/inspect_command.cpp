@@ -47,7 +47,8 @@ json::value column_value(const sqlite::Statement& row, int column, const std::st
     case SQLITE_BLOB:
       return json::value(json::string(to_base64(row.blob(column).bytes)));
     default:
-      if (name == "args" || name == "depends_on" || name == "before" || name == "chain" || name == "parameters")
+      if (name == "args" || name == "depends_on" || name == "before" || name == "chain" || name == "parameters" ||
+          name == "lost")
         return json_or_text(row.text(column));
       return json::value(json::string(row.text(column)));
   }
@@ -160,13 +161,14 @@ Result<json::object> read_store(const std::string& path) {
   const auto dead_letters = all_rows(file, "SELECT * FROM nizhal_dead_letter ORDER BY id");
   const auto inverses = rows_if_there(file, "nizhal_inverse", "ordinal");
   const auto subscriptions = rows_if_there(file, "nizhal_subscription", "rule, parameters");
+  const auto conflicts = rows_if_there(file, "nizhal_conflict", "id");
   const auto staged = file.query_integer("SELECT count(*) FROM nizhal_staged");
   const auto integrity = all_rows(file, "PRAGMA integrity_check(20)");
   const auto table_names = all_rows(file,
                                     "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB 'nizhal_*' "
                                     "AND name NOT GLOB 'sqlite_*' ORDER BY name");
   for (const auto* part :
-       {&meta_rows, &outbox, &undo, &dead_letters, &inverses, &subscriptions, &integrity, &table_names})
+       {&meta_rows, &outbox, &undo, &dead_letters, &inverses, &subscriptions, &conflicts, &integrity, &table_names})
     if (!*part) return tl::unexpected(part->error());
   if (!staged) return tl::unexpected(staged.error());
 
@@ -197,6 +199,7 @@ Result<json::object> read_store(const std::string& path) {
                       {"outbox", *outbox},
                       {"undo", *undo},
                       {"deadLetters", *dead_letters},
+                      {"conflicts", *conflicts},
                       {"stagedPages", staged->value_or(0)},
                       {"inverses", inverses->size()},
                       {"subscriptions", *subscriptions},
@@ -297,6 +300,8 @@ void print_for_people(const json::object& store) {
              {"ordinal", "mutationId", "clientMutationId", "name", "args", "attempts", "covered", "lastError"});
   print_rows("undo", store.if_contains("undo"), {"ordinal", "tableName", "key", "before"});
   print_rows("dead letters", store.if_contains("deadLetters"), {"id", "name", "args", "code", "message", "chain"});
+  print_rows("conflicts", store.if_contains("conflicts"),
+             {"id", "tableName", "key", "columnName", "mutator", "lost", "at", "winnerAt", "dismissed"});
   print_rows("subscriptions", store.if_contains("subscriptions"), {"rule", "parameters", "until"});
 }
 

@@ -84,6 +84,23 @@ TEST_F(CliMerging, AnEditThatCannotBeSaysWhatIsWrongAndWhatThereIs) {
   EXPECT_EQ(a_.run({"conflicts", "--json"}).out, "[]\n");
 }
 
+TEST_F(CliMerging, AnEditThatLostIsListedAndStandsInTheFile) {
+  const ClientCommand b{"docs", directory_.file("b.db"), server_.url(), make_token("u1", "o1")};
+  answer_of(b.run({"sync", "--json"}));
+  answer_of(a_.run({"mutate", "setTitle", R"({"id":"d1","title":"mine"})", "--json"}));
+  answer_of(b.run({"mutate", "setTitle", R"({"id":"d1","title":"later"})", "--json"}));
+  answer_of(b.run({"sync", "--json"}));
+  answer_of(a_.run({"sync", "--json"}));
+  EXPECT_EQ(a_.run({"query", "SELECT title FROM documents", "--json"}).out, "[{\"title\":\"later\"}]\n");
+  EXPECT_EQ(answer_of(a_.run({"conflicts", "--json"})).if_array()->size(), 1U);
+  const json::value file = answer_of(nizhal({"inspect", directory_.file("a.db"), "--json"}));
+  const json::array& conflicts = *member(file, "conflicts")->if_array();
+  ASSERT_EQ(conflicts.size(), 1U);
+  EXPECT_EQ(string_member(conflicts[0], "columnName"), "title");
+  EXPECT_EQ(string_member(conflicts[0], "lost"), "mine");
+  EXPECT_NE(nizhal({"inspect", directory_.file("a.db")}).out.find("conflicts (1)"), std::string::npos);
+}
+
 TEST_F(CliMerging, ABrokenUpdateIsRefusedByTheDeviceAndByTheServerAndTheTextStaysAsItIs) {
   EXPECT_EQ(a_.run({"edit", "documents", "d1", "body", "insert", "end", "kept", "--mutator", "editBody", "--json"})
                 .status.code,

@@ -17,6 +17,7 @@
 #include "base/test_temp_dir.hpp"
 #include "postgres/connection.hpp"
 #include "postgres/url.hpp"
+#include "process/child_process.hpp"
 #include "tests/postgres_server/pooler.hpp"
 #include "tests/postgres_server/postgres_server.hpp"
 #include "tests/support/json_answer.hpp"
@@ -403,8 +404,9 @@ CREATE VIEW open_orders AS SELECT * FROM orders)");
   }
   ASSERT_TRUE(has(text, "\n d.rule(\"byShopId\")\n")) << text;
   std::ofstream(source) << text;
-  const auto compiled = cli::run_process({"/usr/bin/c++", "-std=c++20", "-Wall", "-Wextra", "-Werror", "-O0", "-shared",
-                                          "-fPIC", "-I" NIZHAL_SOURCE_DIR "/include", "-o", library, source});
+  const auto compiled =
+      process::run_process({"/usr/bin/c++", "-std=c++20", "-Wall", "-Wextra", "-Werror", "-O0", "-shared", "-fPIC",
+                            "-I" NIZHAL_SOURCE_DIR "/include", "-o", library, source});
   ASSERT_TRUE(compiled && compiled->status.code == 0) << (compiled ? compiled->err : compiled.error().message);
   const json::value lint = answer_of(nizhal({"lint", "--domain", library, "--json"}), 1);
   EXPECT_EQ(number_in(lint, "errors"), 0) << to_text(lint);
