@@ -1,5 +1,6 @@
 #include "sim/cluster.hpp"
 
+#include <algorithm>
 #include <filesystem>
 
 #include <fmt/format.h>
@@ -14,7 +15,6 @@ namespace nizhal::sim {
 
 namespace {
 
-constexpr const char* kSecret = "the secret of a simulated token service";
 constexpr Micros kTick{1'000'000};
 
 class Posted : public Executor {
@@ -44,9 +44,25 @@ server::Limits limits_of(const Cluster::Setup& setup) {
 
 }  // namespace
 
+/// What the servers and the token service have in common.
+class Cluster::Gate : public server::Authenticator {
+ public:
+  Result<server::Credential> authenticate(std::string_view token, Timestamp now) const override {
+    return server::JwtAuthenticator(secret()).authenticate(token, now);
+  }
+  std::string secret() const { return fmt::format("secret {} of a simulated token service", generation_); }
+  void rotate() { ++generation_; }
+
+ private:
+  std::uint64_t generation_ = 1;
+};
+
 struct Cluster::Instance {
   explicit Instance(std::uint64_t seed) : random(seed) {}
   SeededRandom random;
+  StorageFaults faults;
+  Micros down_for{0};  // once it dies at a call
+  Micros stalled_until{0};
   std::unique_ptr<storage::Storage> storage;
   std::shared_ptr<realtime::Realtime> realtime;
   Posted executor;
@@ -70,7 +86,7 @@ Cluster::Cluster(Setup setup, EventQueue& queue, History& history)
       clock_(queue, setup_.start),
       disk_(setup_.path),
       timers_(queue),
-      authenticator_(kSecret) {
+      gate_(std::make_unique<Gate>()) {
   for (std::size_t i = 0; i < setup_.instances; ++i)
     instances_.push_back(std::make_unique<Instance>(stream_seed(setup_.seed, "server", i)));
 }
@@ -98,7 +114,7 @@ Result<void> Cluster::start(std::size_t number) {
   });
   auto opened = storage::open_sqlite_storage({.path = setup_.path}, setup_.domain, instance.random, log);
   if (!opened) return tl::unexpected(opened.error());
-  instance.storage = std::move(*opened);
+  instance.storage = std::make_unique<FaultyStorage>(std::move(*opened), instance.faults);
   const auto provisioned = instance.storage->provision();
   if (!provisioned) return tl::unexpected(provisioned.error());
   if (instances_.size() > 1) instance.realtime = bus_.join();
@@ -107,13 +123,14 @@ Result<void> Cluster::start(std::size_t number) {
                                                                                .random = instance.random,
                                                                                .executor = instance.executor,
                                                                                .storage = *instance.storage,
-                                                                               .authenticator = authenticator_,
+                                                                               .authenticator = *gate_,
                                                                                .log = log,
                                                                                .realtime = instance.realtime.get(),
                                                                                .timers = &timers_},
                                                          limits_of(setup_));
   ++instance.run;
   queue_.after(kTick, [this, number, run = instance.run] { tick(number, run); });
+  if (on_started) on_started(setup_.domain);
   return {};
 }
 
@@ -130,24 +147,41 @@ void Cluster::run_posted(std::size_t instance) { instances_[instance]->executor.
 void Cluster::handle(std::size_t number, const protocol::HttpRequest& request, Reply reply) {
   Instance& instance = *instances_[number];
   const std::uint64_t run = instance.run;
+  if (queue_.now() < instance.stalled_until) {
+    queue_.at(instance.stalled_until, [this, number, run, request, reply] {
+      if (instances_[number]->run != run) return reply(std::nullopt);
+      handle(number, request, reply);
+    });
+    return;
+  }
+  const auto is_dead = [this, number] { return disk_.is_off() || instances_[number]->faults.is_dead(); };
   // As the network's part does it: first whether it can wait together with others.
   const bool is_deferred = instance.server->try_defer(
-      request, [this, number, run, request, reply](std::optional<protocol::HttpResponse> answer) {
+      request, [this, number, run, request, reply, is_dead](std::optional<protocol::HttpResponse> answer) {
         if (instances_[number]->run != run) return reply(std::nullopt);
         if (!answer) answer = instances_[number]->server->handle(request);
         // Whoever died in the middle says nothing any more.
-        reply(disk_.is_off() ? std::nullopt : std::move(answer));
+        reply(is_dead() ? std::nullopt : std::move(answer));
       });
   if (!is_deferred) {
     auto answer = instance.server->handle(request);
-    reply(disk_.is_off() ? std::nullopt : std::optional(std::move(answer)));
+    reply(is_dead() ? std::nullopt : std::optional(std::move(answer)));
   }
   if (!bury()) run_posted(number);
   bury();
 }
 
 bool Cluster::bury() {
-  if (!disk_.is_off()) return false;
+  bool has_died = false;
+  for (std::size_t i = 0; i < instances_.size(); ++i) {
+    if (!is_up(i) || !instances_[i]->faults.is_dead()) continue;
+    history_.note(fmt::format("server {} died at a call to its storage", i));
+    kill(i);
+    start_later(i, instances_[i]->down_for);
+    if (on_storage_dead) on_storage_dead();
+    has_died = true;
+  }
+  if (!disk_.is_off()) return has_died;
   history_.note("the servers died in the middle of a call to their disk");
   for (std::size_t i = 0; i < instances_.size(); ++i) {
     kill(i);
@@ -161,6 +195,49 @@ bool Cluster::bury() {
 void Cluster::kill_in_disk(std::uint64_t calls, DiskFault how, Micros down_for) {
   down_for_ = down_for;
   disk_.arm({.call = DiskCall::write, .fault = how, .nth = calls});
+}
+
+void Cluster::kill_in_storage(std::size_t number, std::uint64_t calls, StorageFault how, Micros down_for) {
+  instances_[number]->down_for = down_for;
+  instances_[number]->faults.arm({.fault = how, .nth = calls});
+}
+
+void Cluster::fail_storage(std::size_t number, StorageFault how, std::uint64_t one_in, std::uint64_t seed,
+                           Micros lasts) {
+  const auto random = std::make_shared<SeededRandom>(seed);
+  instances_[number]->faults.arm(
+      {.fault = how, .one_in = one_in, .draw = [random](std::uint64_t bound) { return random->below(bound); }});
+  queue_.after(lasts, [this, number, how] { instances_[number]->faults.lift(how); });
+}
+
+void Cluster::stall(std::size_t number, Micros lasts) {
+  instances_[number]->stalled_until = std::max(instances_[number]->stalled_until, queue_.now() + lasts);
+}
+
+void Cluster::lift_faults() {
+  bury();
+  disk_.lift();
+  for (const auto& instance : instances_) {
+    instance->faults.lift();
+    instance->stalled_until = Micros(0);
+  }
+}
+
+std::uint64_t Cluster::struck(StorageFault how) const {
+  std::uint64_t all = 0;
+  for (const auto& instance : instances_) all += instance->faults.struck(how);
+  return all;
+}
+
+bool Cluster::is_storage_failing() const {
+  return struck(StorageFault::busy) + struck(StorageFault::io_error) + struck(StorageFault::lost_answer) > 0;
+}
+
+void Cluster::upgrade(std::shared_ptr<const CompiledDomain> domain, Micros between) {
+  setup_.domain = std::move(domain);
+  // One that is down comes back with it anyway.
+  for (std::size_t i = 0; i < instances_.size(); ++i)
+    queue_.after(between * static_cast<int>(i), [this, i] { restart(i, Micros(1'000'000)); });
 }
 
 void Cluster::kill(std::size_t instance) {
@@ -238,7 +315,9 @@ std::string Cluster::token(const Actor& actor, Micros valid_for) {
   claims["userId"] = actor.user_id;
   claims["ownerId"] = actor.owner_id;
   claims["exp"] = (clock_.now().microseconds + valid_for.count()) / 1'000'000;
-  return server::make_jwt(kSecret, to_text(claims));
+  return server::make_jwt(gate_->secret(), to_text(claims));
 }
+
+void Cluster::rotate_secret() { gate_->rotate(); }
 
 }  // namespace nizhal::sim

@@ -14,6 +14,7 @@
 #include "realtime/realtime.hpp"
 #include "server/server_sync.hpp"
 #include "sim/disk/disk.hpp"
+#include "sim/disk/faulty_storage.hpp"
 #include "sim/event_queue.hpp"
 #include "sim/history.hpp"
 #include "sim/options.hpp"
@@ -55,8 +56,21 @@ class Cluster {
   void kill_and_restart(std::size_t instance, Micros down_for);
   /// All instances end at the call after so many more to the disk, and start again later.
   void kill_in_disk(std::uint64_t calls, DiskFault how, Micros down_for);
-  /// True when the disk went off: all instances are gone, and will be back. Asked after each thing that may write.
+  /// The instance ends at the call after so many more to its storage, and starts again later.
+  void kill_in_storage(std::size_t instance, std::uint64_t calls, StorageFault how, Micros down_for);
+  /// About every `one_in`-th call to the instance's storage fails, until the end of the time.
+  void fail_storage(std::size_t instance, StorageFault how, std::uint64_t one_in, std::uint64_t seed, Micros lasts);
+  /// What it is asked meanwhile, it does afterwards.
+  void stall(std::size_t instance, Micros lasts);
+  /// True when the disk went off, or an instance died at a call to its storage: what died is gone, and will be back.
+  /// Asked after each thing that may write.
   bool bury();
+  /// Nothing fails any more.
+  void lift_faults();
+  /// A server may say that it cannot answer, and that is no finding.
+  bool is_storage_failing() const;
+  /// Calls to the instances' storages that were struck.
+  std::uint64_t struck(StorageFault how) const;
   Disk& disk() { return disk_; }
   /// The file can be read and written: no instance died in the middle of a call since.
   bool is_disk_on() const { return !disk_.is_off(); }
@@ -67,9 +81,17 @@ class Cluster {
   Result<void> rotate_epoch();
   Result<void> prune_all();  // removals and records, whatever their age
 
+  /// The next release: instance after instance is restarted with it.
+  void upgrade(std::shared_ptr<const CompiledDomain> domain, Micros between);
+
   std::string token(const Actor& actor, Micros valid_for);
+  /// The tokens of before are refused from now on.
+  void rotate_secret();
   VirtualClock& clock() { return clock_; }
   std::function<void(std::size_t instance)> on_down = {};  // its connections break
+  /// An instance runs, of this release.
+  std::function<void(const std::shared_ptr<const CompiledDomain>& domain)> on_started = {};
+  std::function<void()> on_storage_dead = {};  // an instance ended at a call to it
   std::function<void(const std::string& line)> on_log = {};
   std::function<void()> on_disk_off = {};  // every handle of the file is dead
 
@@ -86,7 +108,8 @@ class Cluster {
   Disk disk_;
   Micros down_for_{0};  // once the disk goes off
   VirtualTimers timers_;
-  server::JwtAuthenticator authenticator_;
+  class Gate;
+  std::unique_ptr<Gate> gate_;
   realtime::InProcessBus bus_;
   std::vector<std::unique_ptr<Instance>> instances_;
 };

@@ -51,6 +51,9 @@ class Device {
   const std::string& name() const { return name_; }
   const Actor& actor() const { return setup_.actor; }
   const std::string& path() const { return setup_.path; }
+  const CompiledDomain& domain() const { return *setup_.domain; }
+  /// The app's release from its next start on.
+  void upgrade(std::shared_ptr<const CompiledDomain> domain) { setup_.domain = std::move(domain); }
   VirtualClock& clock() { return clock_; }
   std::uint64_t run() const { return run_; }
 

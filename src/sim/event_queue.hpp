@@ -34,6 +34,10 @@ class EventQueue {
     next.work();
     return true;
   }
+  /// Nothing is waiting before `moment`, and it is that late now.
+  void pass(Micros moment) {
+    if (moment > now_) now_ = moment;
+  }
   std::uint64_t asked() const { return asked_; }
 
  private:

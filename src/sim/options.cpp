@@ -53,6 +53,11 @@ constexpr std::array<Kind, kFaults> kKinds = {{
     {"epoch-rotation", Class::world, 1, 1, 150},
     {"server-restore", Class::world, 1, 1, 120},
     {"hostile-client", Class::world, 5, 20, 300},
+    {"storage-crash", Class::server, 1, 4, 400},
+    {"storage-failure", Class::server, 1, 3, 300},
+    {"storage-stall", Class::server, 1, 4, 300},
+    {"app-upgrade", Class::world, 1, 1, 250},
+    {"token-rotation", Class::device, 1, 3, 300},
 }};
 
 const Kind& kind_of(Fault fault) { return kKinds[static_cast<std::size_t>(fault)]; }

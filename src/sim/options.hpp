@@ -56,8 +56,15 @@ enum class Fault {
   epoch_rotation,
   server_restore,  // an older copy of the database comes back
   hostile_client,
+  // of the server's storage: those above are of its disk
+  storage_crash,    // one instance dies at any call, or right after it
+  storage_failure,  // calls fail for a while: busy, broken, or done without an answer
+  storage_stall,    // one instance waits
+  // of a release: the servers', and then the apps', with what they have kept
+  app_upgrade,
+  token_rotation,  // the tokens that were given out count no more
 };
-inline constexpr std::size_t kFaults = static_cast<std::size_t>(Fault::hostile_client) + 1;
+inline constexpr std::size_t kFaults = static_cast<std::size_t>(Fault::token_rotation) + 1;
 const char* to_string(Fault fault);
 std::optional<Fault> parse_fault(std::string_view name);
 

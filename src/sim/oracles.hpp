@@ -43,6 +43,8 @@ class Oracles {
   void mutated(Device& device, std::string_view mutator, const Result<Ticket>& ticket);
   /// An older state of the server came back: what it forgot is not lost by us.
   void server_restored();
+  /// The servers' release from now on.
+  void upgrade(std::shared_ptr<const CompiledDomain> domain) { domain_ = std::move(domain); }
   /// A device's file was lost or exchanged for an older one: what was not sent yet went with it.
   void device_replaced(const Device& device);
 

@@ -39,6 +39,24 @@ TEST_F(Simulation, HoldsWhateverFails) {
   }
 }
 
+TEST_F(Simulation, EachFaultAloneHappensAndNothingBreaks) {
+  const std::uint64_t seed = ::nizhal::test_seed("simulation of single faults", 1);
+  for (std::size_t i = 0; i < kFaults; ++i) {
+    const auto fault = static_cast<Fault>(i);
+    bool has_happened = false;
+    for (std::uint64_t run = 0; run < 8 && !has_happened; ++run) {
+      Overrides overrides;
+      overrides.faults = {fault};
+      overrides.mutations = 60;
+      const Options options = draw_options(seed + run, overrides);
+      const RunResult result = this->run(options);
+      ASSERT_FALSE(result.violation) << told(options, result);
+      has_happened = result.silent_faults.empty();
+    }
+    EXPECT_TRUE(has_happened) << to_string(fault) << " never happened, from seed " << seed;
+  }
+}
+
 TEST_F(Simulation, OneSeedTwiceGivesOneDigest) {
   const std::uint64_t seed = ::nizhal::test_seed("simulation twice", 100);
   for (std::uint64_t i = 0; i < 5; ++i) {

@@ -33,6 +33,8 @@ class Scopes {
   /// Delivered or not, in the order of their keys; for a workload that is to know what there is.
   Result<std::vector<Row>> rows(const TableDef& table);
   Result<sqlite::Connection*> connection();
+  /// The servers' release from now on.
+  void upgrade(std::shared_ptr<const CompiledDomain> domain) { domain_ = std::move(domain); }
   /// The file is about to be replaced.
   void close() { connection_.reset(); }
 

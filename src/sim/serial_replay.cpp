@@ -139,6 +139,7 @@ Result<std::string> SerialReplay::difference(Scopes& server) {
     request.path = protocol::kPushPath;
     request.headers["authorization"] = "Bearer " + server::make_jwt(kSecret, to_text(claims));
     request.headers["content-type"] = "application/json";
+    request.headers[std::string(protocol::kContractVersionHeader)] = domain_->domain().options().version;
     request.body = protocol::encode_push_request({.mutations = {mutation}, .results = true});
     const auto response = serial.handle(request);
     const auto reply = protocol::decode_push_reply(response.body);

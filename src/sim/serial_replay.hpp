@@ -27,6 +27,8 @@ class SerialReplay {
   void wrote(Scopes& server, Timestamp at, const std::vector<std::string>& statements);
   /// From now on the two cannot be compared: the record of what was done is gone, or the server was put back.
   void give_up() { is_comparable_ = false; }
+  /// The last release: what was sent by earlier ones it takes, too.
+  void upgrade(std::shared_ptr<const CompiledDomain> domain) { domain_ = std::move(domain); }
   bool is_comparable() const { return is_comparable_; }
 
   /// A sentence that says how they differ; nothing when they are equal.

@@ -46,7 +46,11 @@ class System {
   void strike_server(Fault fault, Random& random);
   void strike_device(Fault fault, Device& device, Random& random);
   void lift_later(Device& device, Fault fault, Micros after);
+  void strike_storage(Fault fault, Random& random);
   void strike_world(Fault fault, Random& random);
+  void upgrade_servers(Random& random);
+  void begin_release();
+  void upgrade_app(Device& device);
   void send_hostile(Random& random);
   void run_script(const std::vector<std::string>& statements, std::string_view what);
   void run_until(Micros end);
@@ -60,6 +64,7 @@ class System {
   std::string standing() const;
 
   std::shared_ptr<const CompiledDomain> domain_;
+  std::shared_ptr<const CompiledDomain> next_release_;  // once the servers are upgraded
   const Options options_;
   Workload& workload_;
   std::string folder_;
@@ -78,6 +83,7 @@ class System {
   std::map<Fault, std::uint64_t> happened_;
   std::map<std::string, Call> calls_;  // by client mutation id
   bool has_backup_ = false;
+  bool has_begun_release_ = false;
   std::map<std::size_t, std::size_t> users_;  // device → actor
 };
 
