@@ -61,7 +61,7 @@ TEST(Cli, WrongUsageIsExitTwoAndSaysWhatToDo) {
   const std::string store = directory.file("a.db");
   for (const Call& call : std::vector<Call>{
            {{}, 2, "SUBCOMMAND"},
-           {{"chaos"}, 2, "the commands are: serve, token, client"},
+           {{"juggle"}, 2, "the commands are: serve, token, client"},
            {{"migrate", "--db", "sqlite:x"}, 2, "--domain is required"},
            {{"migrate", "--domain", notes}, 2, "--db"},
            {{"migrate", "--domain", notes, "--plan", "--check"}, 2, "one of them"},
