@@ -110,9 +110,10 @@ void Oracles::take_push(const Actor& actor, const protocol::HttpRequest& request
                             (result.status == protocol::PushStatus::duplicate && result.code.empty());
     const auto name = names.find(id);
     if (name == names.end() || name->second == protocol::kSkip) continue;
-    if (is_applied && refused_ids_.contains(id))
+    const bool is_forgotten = has_copies_ && without_record_.contains(id);
+    if (is_applied && refused_ids_.contains(id) && !is_forgotten)
       history_.violated(Violation::Kind::safety, "history", fmt::format("{} was refused, and is applied now", id));
-    if (is_refused && applied_.contains(id))
+    if (is_refused && applied_.contains(id) && !is_forgotten)
       history_.violated(Violation::Kind::safety, "history", fmt::format("{} was applied, and is refused now", id));
     if (is_applied && applied_.emplace(id, name->second).second) {
       ++applied_count_;
@@ -190,6 +191,11 @@ void Oracles::server_restored() {
       made_, [&](const auto& entry) { return applied_.contains(entry.first) || refused_ids_.contains(entry.first); });
   applied_.clear();
   refused_ids_.clear();
+}
+
+void Oracles::records_pruned() {
+  for (const auto& [id, mutator] : applied_) without_record_.insert(id);
+  without_record_.insert(refused_ids_.begin(), refused_ids_.end());
 }
 
 void Oracles::device_replaced(const Device& device) {

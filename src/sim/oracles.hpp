@@ -43,6 +43,10 @@ class Oracles {
   void mutated(Device& device, std::string_view mutator, const Result<Ticket>& ticket);
   /// An older state of the server came back: what it forgot is not lost by us.
   void server_restored();
+  /// The servers keep no records of what was handled so far: the copies of a device's file, which have each taken a
+  /// client id of their own, may have it done once more.
+  void records_pruned();
+  void device_copied() { has_copies_ = true; }
   /// The servers' release from now on.
   void upgrade(std::shared_ptr<const CompiledDomain> domain) { domain_ = std::move(domain); }
   /// A device's file was lost or exchanged for an older one: what was not sent yet went with it.
@@ -88,6 +92,8 @@ class Oracles {
   std::map<std::string, std::string> applied_;  // client mutation id → mutator
   std::map<std::string, std::uint64_t> applied_by_mutator_;
   std::set<std::string> refused_ids_;
+  std::set<std::string> without_record_;
+  bool has_copies_ = false;
   std::vector<Settled> settled_;
   std::uint64_t applied_count_ = 0, refused_ = 0;
 };

@@ -167,6 +167,7 @@ void System::strike_device(Fault fault, Device& device, Random& random) {
       history_.note(fmt::format("{} is away for long", device.name()));
       queue_.after(lasts + Micros(30'000'000), [this, &device] {
         const auto pruned = cluster_.prune_all();
+        oracles_.records_pruned();
         serial_.give_up();
         history_.note(fmt::format("removals are pruned, and {} comes back", device.name()));
         if (pruned) ++happened_[Fault::long_absence];
@@ -182,6 +183,7 @@ void System::strike_device(Fault fault, Device& device, Random& random) {
         if (!same_principal(actor, device.actor())) return;
         device.kill();
         oracles_.device_replaced(device);
+        oracles_.device_copied();
         const auto taken = device.take_file_from(copy);
         history_.note(fmt::format("{}'s older file is back", device.name()));
         if (taken) ++happened_[Fault::restored_store];
@@ -203,6 +205,7 @@ void System::strike_device(Fault fault, Device& device, Random& random) {
         users_[other->number()] = users_[device.number()];
       }
       other->kill();
+      oracles_.device_copied();
       if (next_release_ && &device.domain() == next_release_.get()) other->upgrade(next_release_);
       oracles_.device_replaced(*other);
       const std::string copy = fmt::format("{}/clone-{}.db", folder_, other->number());
