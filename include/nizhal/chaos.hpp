@@ -49,8 +49,10 @@ struct Scenario {
 };
 
 struct DeviceOptions {
-  std::string user = "ann";
-  std::string owner = "org";
+  /// Whose device it is. Empty: that of the world's person of that number, for whom some rows are there to begin with.
+  std::string user = {};
+  std::string owner = {};
+  std::size_t person = 0;
   bool online = false;  // true: syncs by itself; false: when it is told to
   Coverage coverage = Coverage::everything;
   std::chrono::milliseconds pull_interval{30'000};  // see StoreOptions
@@ -134,6 +136,8 @@ class Device {
   /// The client mutation ids that such a process acknowledged, for converge().
   void acknowledged(std::string client_mutation_id);
 
+  /// How many mutations it has taken from write() and mutate().
+  std::size_t written() const;
   /// The token that it sends is one that expired an hour ago; false: a good one again.
   void expire_token(bool expired);
   /// A device on a copy of this one's file, with everything in it.
@@ -176,6 +180,12 @@ class World {
   std::string value(const std::string& query);
   /// `nizhal COMMAND --domain … --db …` to its end, as `gc`; its output.
   std::string command(std::vector<std::string> arguments);
+  /// Another program's transaction: the script runs and stays open until the returned function ends it with COMMIT.
+  std::function<void()> hold_transaction(const std::string& script);
+  /// A copy of the server's database, and back to it; the server must not run. Of what was applied since, nothing is
+  /// expected any more.
+  void backup();
+  void restore();
   std::string folder() const;
 
   /// Ends every fault, syncs every open device until nothing is left to do, and expects that nothing was lost or

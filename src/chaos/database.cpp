@@ -5,6 +5,7 @@
 
 #include <libpq-fe.h>
 
+#include <filesystem>
 #include <optional>
 #include <utility>
 
@@ -21,6 +22,35 @@ namespace {
 
 constexpr std::chrono::milliseconds kStatementPatience{120'000};
 constexpr std::size_t kBackfillRows = 5'000;
+
+class SqliteHeld : public Held {
+ public:
+  explicit SqliteHeld(std::unique_ptr<sqlite::Connection> file) : file_(std::move(file)) {}
+  Result<void> commit() override { return file_->execute("COMMIT"); }
+
+ private:
+  std::unique_ptr<sqlite::Connection> file_;
+};
+
+class PostgresHeld : public Held {
+ public:
+  explicit PostgresHeld(std::unique_ptr<postgres::Connection> connection) : connection_(std::move(connection)) {}
+  Result<void> commit() override {
+    auto done = connection_->execute("COMMIT");
+    if (!done) return tl::unexpected(done.error());
+    return {};
+  }
+
+ private:
+  std::unique_ptr<postgres::Connection> connection_;
+};
+
+Result<void> copy_file(const std::string& from, const std::string& to) {
+  std::error_code error;
+  std::filesystem::copy_file(from, to, std::filesystem::copy_options::overwrite_existing, error);
+  if (error) return failure(ErrorCode::io_error, fmt::format("{} to {}: {}", from, to, error.message()));
+  return {};
+}
 
 class SqliteDatabase : public Database {
  public:
@@ -47,6 +77,22 @@ class SqliteDatabase : public Database {
         row += (column > 0 ? "|" : "") + std::string(statement->text(column));
       rows.push_back(std::move(row));
     }
+  }
+  Result<std::unique_ptr<Held>> hold(const std::string& script) override {
+    auto file = sqlite::Connection::open(path_, {.create = false, .busy_timeout_ms = 60'000});
+    if (!file) return tl::unexpected(file.error());
+    if (auto begun = (*file)->execute("BEGIN IMMEDIATE;" + script); !begun) return tl::unexpected(begun.error());
+    return std::make_unique<SqliteHeld>(*std::move(file));
+  }
+  Result<void> backup() override {
+    // All that is in the write-ahead log goes into the file first.
+    auto done = run("PRAGMA wal_checkpoint(TRUNCATE)");
+    return done ? copy_file(path_, path_ + ".backup") : done;
+  }
+  Result<void> restore() override {
+    std::error_code ignored;
+    for (const char* suffix : {"-wal", "-shm"}) std::filesystem::remove(path_ + suffix, ignored);
+    return copy_file(path_ + ".backup", path_);
   }
   std::string engine_table(const std::string& name) const override { return "nizhal_" + name; }
   Result<std::unique_ptr<storage::Storage>> open(std::shared_ptr<const CompiledDomain> domain) override {
@@ -94,9 +140,9 @@ class PostgresDatabase : public Database {
       : beside_(std::move(beside)), name_(std::move(name)), url_(std::move(url)) {}
   ~PostgresDatabase() override {
     // What is still connected is a server of ours that is about to end.
-    if (auto connection = connect(beside_)) {
-      (void)(*connection)->execute(fmt::format("DROP DATABASE IF EXISTS {} WITH (FORCE)", name_));
-    }
+    if (auto connection = connect(beside_))
+      for (const char* which : {"", "_backup"})
+        (void)(*connection)->execute(fmt::format("DROP DATABASE IF EXISTS {}{} WITH (FORCE)", name_, which));
   }
   bool is_postgres() const override { return true; }
   const std::string& url() const override { return url_; }
@@ -121,6 +167,19 @@ class PostgresDatabase : public Database {
     }
     return rows;
   }
+  Result<std::unique_ptr<Held>> hold(const std::string& script) override {
+    auto connection = connect(url_);
+    if (!connection) return tl::unexpected(connection.error());
+    auto begun = (*connection)->execute("BEGIN");
+    if (begun) begun = (*connection)->execute(script);
+    if (!begun) return tl::unexpected(begun.error());
+    return std::make_unique<PostgresHeld>(*std::move(connection));
+  }
+  Result<void> backup() override { return beside("CREATE DATABASE {0}_backup TEMPLATE {0}"); }
+  Result<void> restore() override {
+    auto dropped = beside("DROP DATABASE {0} WITH (FORCE)");
+    return dropped ? beside("CREATE DATABASE {0} TEMPLATE {0}_backup") : dropped;
+  }
   std::string engine_table(const std::string& name) const override { return "nizhal." + name; }
   Result<std::unique_ptr<storage::Storage>> open(std::shared_ptr<const CompiledDomain> domain) override {
     storage::PostgresStorageOptions options;
@@ -131,6 +190,13 @@ class PostgresDatabase : public Database {
   }
 
  private:
+  Result<void> beside(const char* statement) {
+    auto connection = connect(beside_);
+    if (!connection) return tl::unexpected(connection.error());
+    auto done = (*connection)->execute(fmt::format(fmt::runtime(statement), name_));
+    if (!done) return tl::unexpected(done.error());
+    return {};
+  }
   const std::string beside_, name_, url_;
 };
 

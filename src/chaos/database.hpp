@@ -19,6 +19,13 @@ namespace nizhal::chaos {
 /// "table/key" → the row as JSON.
 using Rows = std::map<std::string, std::string>;
 
+/// Another program's open transaction; dropping it rolls back.
+class Held {
+ public:
+  virtual ~Held() = default;
+  virtual Result<void> commit() = 0;
+};
+
 class Database {
  public:
   virtual ~Database() = default;
@@ -29,6 +36,10 @@ class Database {
   virtual Result<void> run(const std::string& script) = 0;
   /// All rows as text, columns joined with "|".
   virtual Result<std::vector<std::string>> query(const std::string& sql) = 0;
+  virtual Result<std::unique_ptr<Held>> hold(const std::string& script) = 0;
+  /// A copy of all of it, and back to the copy. Nobody may be connected.
+  virtual Result<void> backup() = 0;
+  virtual Result<void> restore() = 0;
   /// The engine's table: "audit" → "nizhal_audit".
   virtual std::string engine_table(const std::string& name) const = 0;
   /// Opens it for one look.

@@ -7,8 +7,14 @@
 #include "base/json.hpp"
 #include "chaos/world_state.hpp"
 #include "server/authenticator.hpp"
+#include "sqlite/connection.hpp"
+#include "sqlite/table_sql.hpp"
 
 namespace nizhal::chaos {
+
+namespace {
+constexpr std::size_t kRefusedMax = 10'000;  // calls that the device itself refuses, of one write()
+}
 
 Process::Process(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Process::~Process() = default;
@@ -31,17 +37,50 @@ void Process::limit_files(std::optional<std::uint64_t> bytes) {
   state_->world->need(state_->child->limit_files(bytes), "limiting files");
 }
 
+namespace {
+
+/// What the actor sees on its device.
+class DeviceView : public workload::View {
+ public:
+  DeviceView(const Device::State& device, sqlite::Connection& file, const CompiledDomain& domain)
+      : actor_(device.actor()), file_(file), domain_(domain) {}
+  const Actor& actor() const override { return actor_; }
+  Result<std::vector<Row>> sample(std::size_t table, std::size_t rows_max) override {
+    if (!domain_.is_delivered(table)) return std::vector<Row>();
+    QuerySpec query;
+    query.table = &domain_.table(table);
+    query.order.push_back({.column = query.table->key});
+    query.limit = rows_max;
+    return sqlite::select_rows(file_, query);
+  }
+
+ private:
+  const Actor actor_;
+  sqlite::Connection& file_;
+  const CompiledDomain& domain_;
+};
+
+}  // namespace
+
+Actor Device::State::actor() const {
+  if (options.user.empty()) return world->people[options.person % world->people.size()];
+  return {options.user, options.owner.empty() ? "org" : options.owner, {}};
+}
+
 std::string Device::State::token() const {
   const std::int64_t now = system_clock().now().microseconds / 1'000'000;
-  const json::object claims{{"userId", options.user},
-                            {"ownerId", options.owner},
-                            {"exp", is_token_expired->load() ? now - 3'600 : now + 86'400}};
+  const Actor who = actor();
+  json::object claims;
+  if (const auto payload = parse_json(who.claims); payload && payload->if_object()) claims = *payload->if_object();
+  claims["userId"] = json::string(who.user_id);
+  claims["ownerId"] = json::string(who.owner_id);
+  claims["exp"] = is_token_expired->load() ? now - 3'600 : now + 86'400;
   return server::make_jwt(world->secret, to_text(claims));
 }
 
 Engine& Device::State::opened() {
   if (engine) return *engine;
-  StoreOptions store{.path = file, .domain = *world->surroundings.domain};
+  StoreOptions store{.path = file, .domain = world->surroundings.domain.domain};
   store.actor = actor();
   store.server = network->url();
   // The state is where it is for as long as the device lives, and the store ends before.
@@ -75,19 +114,32 @@ std::string Device::mutate(std::string_view mutator, std::string_view args, cons
   std::string id = state_->world->need(state_->opened().mutate(mutator, args, options),
                                        fmt::format("device {} refuses {} {}", state_->name, mutator, args));
   state_->written.insert(id);
-  ++state_->world->mutations;
   return id;
 }
 
 void Device::write(std::size_t mutations) {
   World::State& world = *state_->world;
-  if (!world.traffic) world.end("no mutations are known for this domain");
-  for (std::size_t i = 0; i < mutations; ++i) {
-    const Traffic::Call call = world.traffic->next(*this, world.random);
-    mutate(call.mutator, call.args);
+  Engine& engine = state_->opened();
+  auto file = world.need(sqlite::Connection::open(state_->file, {.read_only = true, .create = false}),
+                         "reading the device's tables");
+  DeviceView view(*state_, *file, *world.domain);
+  std::string why = "no call was drawn";
+  for (std::size_t refused = 0; mutations > 0;) {
+    const auto call = world.need(world.generator->next(view, world.random), "drawing a mutation");
+    if (!call) world.end("the domain has no mutators");
+    const auto id = engine.mutate(call->mutator, call->args, {});
+    world.generator->note(call->mutator, id.has_value());
+    if (id) {
+      state_->written.insert(*id);
+      --mutations;
+    } else if (id.error().code != ErrorCode::refused || ++refused > kRefusedMax) {
+      world.end(
+          fmt::format("device {} refuses {} {}: {}", state_->name, call->mutator, call->args, id.error().message));
+    }
   }
 }
 
+std::size_t Device::written() const { return state_->written.size(); }
 Result<SyncReport> Device::sync() { return state_->opened().sync(); }
 void Device::set_online(bool online) { state_->opened().set_online(online); }
 StoreStatus Device::status() { return state_->opened().status(); }
@@ -110,9 +162,14 @@ std::string Device::value(std::string_view sql) {
 
 Process Device::client(std::vector<std::string> arguments) {
   World::State& world = *state_->world;
-  std::vector<std::string> all{
-      world.surroundings.program, "client", "--domain", world.surroundings.library, "--store", state_->file, "--server",
-      state_->network->url()};
+  std::vector<std::string> all{world.surroundings.program,
+                               "client",
+                               "--domain",
+                               world.surroundings.domain.path,
+                               "--store",
+                               state_->file,
+                               "--server",
+                               state_->network->url()};
   all.insert(all.end(), arguments.begin(), arguments.end());
   auto process = std::make_unique<Process::State>();
   process->world = &world;

@@ -41,10 +41,10 @@ Result<Choice> domain_of(const Scenario& scenario, const RunOptions& options) {
     auto found = example(scenario.domain);
     if (!found) return tl::unexpected(found.error());
     choice = {*found, fmt::format("runs on the built-in domain \"{}\", whose tables it needs", scenario.domain)};
-  } else if (scenario.domain.empty() && !traffic_for(options.domain.domain)) {
+  } else if (scenario.domain.empty() && options.domain.domain.mutators().empty()) {
     auto found = example("notes");
     if (!found) return tl::unexpected(found.error());
-    choice = {*found, fmt::format("runs on the built-in domain \"notes\": no mutations are known for \"{}\"",
+    choice = {*found, fmt::format("runs on the built-in domain \"notes\": \"{}\" has no mutators",
                                   options.domain.domain.name())};
   }
   return choice;
@@ -59,8 +59,9 @@ Result<Outcome> run_scenario(const Scenario& scenario, const RunOptions& options
   Recorder recorder(outcome, told);
   try {
     auto world = make_world({.program = options.program,
-                             .library = choice->domain->path,
-                             .domain = choice->domain->domain,
+                             .domain = *choice->domain,
+                             .examples = &options.examples,
+                             .is_seeded = scenario.domain.empty(),
                              .database = options.database,
                              .seed = options.seed},
                             recorder);

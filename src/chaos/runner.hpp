@@ -18,11 +18,6 @@ namespace nizhal::chaos {
 /// Those that come with Nizhal.
 std::vector<Scenario> built_in_scenarios();
 
-struct DomainLibrary {
-  std::string path;
-  Domain domain;
-};
-
 struct RunOptions {
   std::string program;                                 // `nizhal`
   DomainLibrary domain;                                // the one under test

@@ -7,7 +7,9 @@ namespace nizhal::chaos {
 
 std::vector<Scenario> built_in_scenarios() {
   std::vector<Scenario> all;
-  for (const auto& group : {network_scenarios()}) all.insert(all.end(), group.begin(), group.end());
+  for (const auto& group :
+       {network_scenarios(), device_scenarios(), server_scenarios(), access_scenarios(), postgres_scenarios()})
+    all.insert(all.end(), group.begin(), group.end());
   return all;
 }
 

@@ -20,6 +20,7 @@ namespace nizhal::chaos {
 namespace {
 
 constexpr std::chrono::milliseconds kLook{10};  // between two looks at something that is waited for
+constexpr std::size_t kPeople = 4;              // whom a world knows to begin with
 
 std::string plural(std::size_t number, std::string_view noun) {
   return fmt::format("{} {}{}", number, noun, number == 1 ? "" : "s");
@@ -46,10 +47,11 @@ Result<std::unique_ptr<World>> make_world(Surroundings surroundings, Narrator& n
   auto state = std::make_unique<World::State>();
   state->narrator = &narrator;
   state->random = SeededRandom(surroundings.seed);
-  auto domain = CompiledDomain::compile(*surroundings.domain);
+  auto domain = CompiledDomain::compile(surroundings.domain.domain);
   if (!domain) return tl::unexpected(domain.error());
   state->domain = *std::move(domain);
-  state->traffic = traffic_for(*surroundings.domain);
+  state->people = workload::make_actors(*state->domain, kPeople);
+  state->generator = std::make_unique<workload::Generator>(state->domain, state->people);
 
   std::error_code error;
   std::string pattern = (std::filesystem::temp_directory_path(error) / "nizhal-chaos-XXXXXX").string();
@@ -68,6 +70,7 @@ Result<std::unique_ptr<World>> make_world(Surroundings surroundings, Narrator& n
   }
   state->surroundings = std::move(surroundings);
   state->add_server().start();
+  if (state->surroundings.is_seeded) state->seed_rows();
   return std::make_unique<World>(std::move(state));
 }
 
@@ -139,6 +142,21 @@ void World::State::settle() {
       }
     }
   }
+}
+
+void World::State::adopt(const DomainLibrary& library) {
+  surroundings.domain = library;
+  domain = need(CompiledDomain::compile(library.domain), "the domain");
+  people = workload::make_actors(*domain, kPeople);
+  generator = std::make_unique<workload::Generator>(domain, people);
+}
+
+void World::State::seed_rows() {
+  std::string script;
+  for (const std::string& statement :
+       generator->seed_statements(database->is_postgres() ? Dialect::postgres : Dialect::sqlite, random))
+    script += statement + ";\n";
+  if (!script.empty()) need(database->run(script), "the rows to begin with");
 }
 
 void World::State::remember_history() {
@@ -248,12 +266,23 @@ std::string World::command(std::vector<std::string> arguments) {
   std::vector<std::string> all{state_->surroundings.program};
   all.insert(all.end(), arguments.begin(), arguments.end());
   if (arguments.empty() || arguments.front() != "epoch")
-    all.insert(all.end(), {"--domain", state_->surroundings.library});
+    all.insert(all.end(), {"--domain", state_->surroundings.domain.path});
   const auto finished =
       state_->need(process::run_process(std::move(all), state_->environment(), {}, kPatience), "starting nizhal");
   if (finished.status != process::ExitStatus{0, 0})
     state_->end(fmt::format("nizhal {} failed: {}", arguments.empty() ? "" : arguments.front(), finished.err));
   return finished.out;
+}
+
+std::function<void()> World::hold_transaction(const std::string& script) {
+  std::shared_ptr<Held> held = state_->need(state_->database->hold(script), "another program's transaction");
+  return [held, state = state_.get()] { state->need(held->commit(), "committing another program's transaction"); };
+}
+
+void World::backup() { state_->need(state_->database->backup(), "copying the server's database"); }
+void World::restore() {
+  state_->remember_history();
+  state_->need(state_->database->restore(), "putting the server's database back");
 }
 
 std::string World::folder() const { return state_->folder; }
@@ -271,8 +300,9 @@ void Server::start(std::vector<std::string> options) {
   if (is_running()) state_->world->end("the server runs already");
   state_->options.insert(state_->options.end(), options.begin(), options.end());
   const Surroundings& surroundings = state_->world->surroundings;
-  std::vector<std::string> arguments{surroundings.program, "serve",    "--domain",
-                                     surroundings.library, "--listen", fmt::format("127.0.0.1:{}", state_->port.port()),
+  std::vector<std::string> arguments{surroundings.program, "serve",
+                                     "--domain",           surroundings.domain.path,
+                                     "--listen",           fmt::format("127.0.0.1:{}", state_->port.port()),
                                      "--end-with-parent"};
   arguments.insert(arguments.end(), state_->options.begin(), state_->options.end());
   auto process = std::make_unique<Process::State>();

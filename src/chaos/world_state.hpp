@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <list>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -18,6 +19,7 @@
 #include "chaos/database.hpp"
 #include "domain/compiled_domain.hpp"
 #include "process/child_process.hpp"
+#include "workload/workload.hpp"
 
 namespace nizhal::chaos {
 
@@ -36,26 +38,20 @@ class Narrator {
 /// A scenario that cannot go on; why was told to the narrator.
 struct Ended {};
 
-/// What a world is made of.
-struct Surroundings {
-  std::string program;                // the path of `nizhal`
-  std::string library;                // of the domain
-  std::optional<Domain> domain = {};  // what is in it
-  std::string database = {};          // PostgreSQL's URL, beside whose database others are made; empty: SQLite files
-  std::uint64_t seed = 1;
+struct DomainLibrary {
+  std::string path;
+  Domain domain{""};
 };
 
-/// Mutations that fit what a device holds, made up by a seed.
-class Traffic {
- public:
-  virtual ~Traffic() = default;
-  struct Call {
-    std::string mutator, args;
-  };
-  virtual Call next(Device& device, Random& random) = 0;
+/// What a world is made of.
+struct Surroundings {
+  std::string program;  // the path of `nizhal`
+  DomainLibrary domain;
+  const std::map<std::string, DomainLibrary>* examples = nullptr;
+  bool is_seeded = false;     // rows and memberships for the world's people, to begin with
+  std::string database = {};  // PostgreSQL's URL, beside whose database others are made; empty: SQLite files
+  std::uint64_t seed = 1;
 };
-/// Nothing: none is known for this domain.
-std::unique_ptr<Traffic> traffic_for(const Domain& domain);
 
 struct Process::State {
   std::unique_ptr<process::ChildProcess> child;
@@ -102,7 +98,7 @@ struct Device::State {
 
   Engine& opened();
   std::string token() const;
-  Actor actor() const { return {options.user, options.owner, {}}; }
+  Actor actor() const;
 };
 
 struct World::State {
@@ -111,12 +107,12 @@ struct World::State {
   SeededRandom random{1};
   std::string folder{}, secret{};
   std::shared_ptr<const CompiledDomain> domain{};
-  std::unique_ptr<Traffic> traffic{};
+  std::vector<Actor> people{};
+  std::unique_ptr<workload::Generator> generator{};
   std::unique_ptr<Database> database{};
   std::vector<std::unique_ptr<Server>> servers{};
   std::list<std::unique_ptr<Device>> devices{};
   std::set<std::string> known_settled{};  // applied or refused before the history of the server was pruned
-  std::size_t mutations = 0;
 
   ~State();
   [[noreturn]] void end(std::string_view why);
@@ -131,6 +127,9 @@ struct World::State {
   void settle();
   void compare();
   void remember_history();
+  /// From now on the server, and devices that are opened, are of this domain.
+  void adopt(const DomainLibrary& library);
+  void seed_rows();
 };
 
 /// A folder, a database and a running server. Errors: unreachable, io_error, usage.

@@ -13,6 +13,7 @@
 #include "cli/domain_library.hpp"
 #include "cli/files.hpp"
 #include "cli/output.hpp"
+#include "domain/names.hpp"
 #include "storage/database_url.hpp"
 
 namespace nizhal::cli {
@@ -33,7 +34,7 @@ Result<chaos::RunOptions> prepare(const Options& options) {
   const auto libraries = std::filesystem::path(*program).parent_path().parent_path() / "lib";
   chaos::RunOptions run{
       .program = *program, .domain = {"", Domain("")}, .examples = {}, .database = {}, .seed = options.seed};
-  for (const char* name : {"notes", "ledger", "docs"}) {
+  for (const char* name : {"notes", "ledger", "docs", "shop_1", "shop_2"}) {
     const std::string path = (libraries / fmt::format("lib{}_domain.so", name)).string();
     std::error_code absent;
     if (!std::filesystem::exists(path, absent)) continue;
@@ -135,8 +136,13 @@ int run(const Globals& globals, const Options& options) {
     else
       return fail("chaos", kUsage, fmt::format("{} needs PostgreSQL: give --db postgresql://…", scenario.name));
   }
-  if (chosen.empty())
-    return fail("chaos", kUsage, fmt::format("there is no scenario \"{}\"; --list names them", options.scenario));
+  if (chosen.empty()) {
+    std::vector<std::string> names;
+    for (const Scenario& scenario : *found) names.push_back(scenario.name);
+    return fail("chaos", kUsage,
+                fmt::format("there is no scenario \"{}\"; {} --list names them", options.scenario,
+                            suggest_name(options.scenario, names)));
+  }
 
   const auto began = std::chrono::steady_clock::now();
   json::array outcomes;
@@ -154,6 +160,7 @@ int run(const Globals& globals, const Options& options) {
     if (!outcome) return fail("chaos", kUnusable, fmt::format("{}: {}", scenario.name, outcome.error().message));
     if (!outcome->held) failed.push_back(scenario.name);
     outcomes.push_back(as_json(*outcome));
+    if (globals.json) fmt::print(stderr, "{} {}\n", outcome->held ? "held  " : "FAILED", scenario.name);
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
   if (globals.json) {

@@ -93,6 +93,12 @@ std::string quote_identifier(std::string_view name) { return quoted(name, '"'); 
 
 std::string quote_text(std::string_view text) { return quoted(text, '\''); }
 
+std::string postgres_time_text(std::string text) {
+  if (!text.starts_with("0000-")) return text;
+  text[3] = '1';
+  return text.append(" BC");
+}
+
 std::string sql_literal(Dialect dialect, ColumnType type, const Value& value) {
   if (const auto* boolean = std::get_if<bool>(&value)) {
     if (dialect == Dialect::sqlite) return *boolean ? "1" : "0";

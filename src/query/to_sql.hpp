@@ -44,7 +44,11 @@ std::string quote_text(std::string_view text);
 const char* postgres_type(ColumnType type);
 /// "=", "<>", …, "IS NOT NULL".
 const char* comparison_sql(Comparison comparison);
-/// A constant in DDL, as the dialect stores a value of that column type.
+/// A text that begins with a year of four digits, as PostgreSQL reads it: it has no year 0000, the one before 0001 is
+/// 0001 BC.
+std::string postgres_time_text(std::string text);
+/// A constant in DDL, as the dialect stores a value of that column type; times and days are in the fixed form in which
+/// text order is time order.
 std::string sql_literal(Dialect dialect, ColumnType type, const Value& value);
 /// `"a", "b", …`: the declared columns, each with `alias.` before it when an alias is given.
 std::string column_list(const TableDef& table, std::string_view alias = {});

@@ -252,6 +252,12 @@ TEST(ToSql, LiteralsAreWrittenAsTheDialectStoresThem) {
   EXPECT_EQ(postgres(ColumnType::blob, Blob{{0, 255}}), "'\\x00ff'::bytea");
 }
 
+TEST(ToSql, TheYear0000IsTheOneBeforeTheFirstToPostgres) {
+  EXPECT_EQ(postgres_time_text("0000-02-29"), "0001-02-29 BC");
+  EXPECT_EQ(postgres_time_text("0000-01-01T00:00:00.000000Z"), "0001-01-01T00:00:00.000000Z BC");
+  EXPECT_EQ(postgres_time_text("2026-01-02"), "2026-01-02");
+}
+
 TEST(ToSql, AQueryWithoutATableIsABugThatIsReported) {
   EXPECT_EQ(query_sql(Dialect::sqlite, QuerySpec{}).error().code, ErrorCode::internal);
 }

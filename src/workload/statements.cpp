@@ -4,29 +4,40 @@
 
 #include <algorithm>
 
+#include "base/environment.hpp"
 #include "workload/draw.hpp"
 #include "workload/generator_state.hpp"
 
 namespace nizhal::workload {
 namespace {
 
+std::string literal(Dialect dialect, ColumnType type, const Value& value) {
+  if (dialect == Dialect::postgres) {
+    const auto* time = std::get_if<std::int64_t>(&value);
+    if (time && type == ColumnType::timestamp) return quote_text(postgres_time_text(to_iso8601(Timestamp{*time})));
+    const auto* day = std::get_if<std::string>(&value);
+    if (day && type == ColumnType::date) return quote_text(postgres_time_text(*day));
+  }
+  return sql_literal(dialect, type, value);
+}
+
 std::string insert_sql(Dialect dialect, const TableDef& table, const Row& row) {
   std::string values;
   for (std::size_t i = 0; i < row.size(); ++i)
-    values += (i > 0 ? ", " : "") + sql_literal(dialect, table.columns[i].type, row[i]);
+    values += (i > 0 ? ", " : "") + literal(dialect, table.columns[i].type, row[i]);
   return fmt::format("INSERT INTO {} ({}) VALUES ({}) ON CONFLICT DO NOTHING", quote_identifier(table.name),
                      column_list(table), values);
 }
 
 std::string where_key(Dialect dialect, const TableDef& table, const Row& row) {
   return fmt::format("WHERE {} = {}", quote_identifier(table.key),
-                     sql_literal(dialect, table.key_column().type, row[table.key_index()]));
+                     literal(dialect, table.key_column().type, row[table.key_index()]));
 }
 
 std::string update_sql(Dialect dialect, const TableDef& table, const Row& row, std::size_t column, const Value& value) {
   return fmt::format("UPDATE {} SET {} = {} {}", quote_identifier(table.name),
-                     quote_identifier(table.columns[column].name),
-                     sql_literal(dialect, table.columns[column].type, value), where_key(dialect, table, row));
+                     quote_identifier(table.columns[column].name), literal(dialect, table.columns[column].type, value),
+                     where_key(dialect, table, row));
 }
 
 std::string delete_sql(Dialect dialect, const TableDef& table, const Row& row) {

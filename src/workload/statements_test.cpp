@@ -53,6 +53,20 @@ TEST(Statements, EachActorBeginsWithBucketsOfEachRuleThatOthersHaveTooAndRowsInT
   }
 }
 
+TEST(Statements, PostgresReadsTheYearBeforeTheFirst) {
+  int found = 0;
+  for (std::uint64_t seed = 1; found == 0 && seed < 200; ++seed) {
+    const Generator generator(*CompiledDomain::compile(ledger::domain()),
+                              make_actors(**CompiledDomain::compile(ledger::domain()), 3), {.rows_per_bucket = 20});
+    SeededRandom random(seed);
+    for (const std::string& sql : generator.seed_statements(Dialect::postgres, random)) {
+      EXPECT_EQ(sql.find("'0000-"), std::string::npos) << sql;
+      found += sql.find("Z BC'") != std::string::npos;
+    }
+  }
+  EXPECT_GT(found, 0);
+}
+
 TEST(Statements, TheSameSeedGivesTheSameStatements) {
   for (const Domain& domain : domains()) {
     Database database(domain);

@@ -9,11 +9,12 @@
 #include "base/ids.hpp"
 #include "base/json.hpp"
 #include "domain/value_json.hpp"
+#include "query/to_sql.hpp"
 
 namespace nizhal::storage {
 namespace {
 
-// PostgreSQL has no year 0000; the one before 0001 is 0001 BC.
+// See postgres_time_text().
 constexpr std::string_view kBeforeChrist = " BC";
 constexpr std::string_view kUtc = "+00";
 
@@ -227,23 +228,16 @@ std::string real_text(double number) {
   return text;
 }
 
-/// A text that begins with a year of four digits.
-std::string with_year(std::string text) {
-  if (!text.starts_with("0000-")) return text;
-  text[3] = '1';
-  return text.append(kBeforeChrist);
-}
-
 }  // namespace
 
 std::optional<std::string> parameter_text(ColumnType type, const Value& value) {
   if (const auto* boolean = std::get_if<bool>(&value)) return *boolean ? "true" : "false";
   if (const auto* integer = std::get_if<std::int64_t>(&value)) {
-    if (type == ColumnType::timestamp) return with_year(to_iso8601(Timestamp{*integer}));
+    if (type == ColumnType::timestamp) return postgres_time_text(to_iso8601(Timestamp{*integer}));
     return std::to_string(*integer);
   }
   if (const auto* number = std::get_if<double>(&value)) return real_text(*number);
-  if (const auto* text = std::get_if<std::string>(&value)) return type == ColumnType::date ? with_year(*text) : *text;
+  if (const auto* text = std::get_if<std::string>(&value)) return type == ColumnType::date ? postgres_time_text(*text) : *text;
   if (const auto* blob = std::get_if<Blob>(&value)) return "\\x" + to_hex(blob->bytes);
   return std::nullopt;
 }
