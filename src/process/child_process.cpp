@@ -144,6 +144,8 @@ Result<std::unique_ptr<ChildProcess>> ChildProcess::spawn(std::vector<std::strin
   posix_spawn_file_actions_adddup2(&actions, state.input.read, STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&actions, state.output.write, STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, state.errors.write, STDERR_FILENO);
+  // Nothing else of ours: a connection that we end would stay open in the child.
+  posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
   if (!options.directory.empty()) posix_spawn_file_actions_addchdir_np(&actions, options.directory.c_str());
 
   // The child begins with default signals, whatever this process blocks or ignores.

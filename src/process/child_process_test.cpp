@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <unistd.h>
 
 namespace nizhal::process {
 namespace {
@@ -30,6 +31,17 @@ TEST(ChildProcess, TheExitCodeAndTheSignalAreToldApart) {
   child->signal(SIGKILL);
   EXPECT_EQ(child->wait(kPatience), (ExitStatus{-1, SIGKILL}));
   EXPECT_FALSE(child->write("line\n"));
+}
+
+TEST(ChildProcess, AChildHoldsNothingOfItsParentOpen) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);  // both are inherited over an exec
+  auto child = shell("echo ready; read line");
+  EXPECT_EQ(child->next_line(kPatience), "ready");
+  ::close(ends[1]);
+  char byte = 0;
+  EXPECT_EQ(::read(ends[0], &byte, 1), 0) << "somebody else can still write";
+  ::close(ends[0]);
 }
 
 TEST(ChildProcess, InputReachesTheChildAndMuchOutputNeverBlocksIt) {
