@@ -33,23 +33,52 @@ void rolling_restart(World& world) {
   world.converge();
 }
 
+constexpr const char* kSessionsOfTheServer =
+    "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client "
+    "backend'";
+
+/// Any process of PostgreSQL that dies of SIGKILL takes all of them with it; the postmaster recovers from the log.
+void kill_postgres(World& world) {
+  Database& database = *world.state().database;
+  std::string pid;
+  world.wait_until("the server has sessions", [&] {
+    const auto found = database.query(fmt::format("SELECT pid {} LIMIT 1", kSessionsOfTheServer));
+    if (found && !found->empty()) pid = found->front();
+    return !pid.empty();
+  });
+  const auto done = database.run(fmt::format("COPY (SELECT 1) TO PROGRAM 'kill -9 {}'", pid));
+  // The session that asked for it ends too, or not before it has its answer.
+  if (!done && done.error().message.find("42501") != std::string::npos)
+    world.state().end("only a superuser of PostgreSQL can kill its processes: " + done.error().message);
+  world.wait_until("PostgreSQL is killed with -9, and has recovered", [&] {
+    const auto found = database.query("SELECT count(*) FROM pg_stat_activity WHERE pid = " + pid);
+    return found && !found->empty() && found->front() == "0";
+  });
+}
+
+void end_sessions(World& world) {
+  std::string ended;
+  world.wait_until("the server has sessions, and all of them are ended", [&] {
+    ended = world.value(fmt::format("SELECT count(pg_terminate_backend(pid)) {}", kSessionsOfTheServer));
+    return ended != "0";
+  });
+}
+
 void postgres_killed(World& world) {
+  const bool kills = world.state().surroundings.may_kill_postgres;
   Device& a = world.device("A", {.online = true});
   Device& b = world.device("B", {.online = true});
   for (Device* device : {&a, &b}) device->set_online(true);
-  world.step(
-      "this PostgreSQL is somebody's, so it is not killed: every session of the server is terminated instead, again "
-      "and again, while devices push");
-  for (int round = 0; round < 6; ++round) {
+  world.step(kills ? "while two devices push, PostgreSQL is killed with -9, three times"
+                   : "this PostgreSQL may be somebody's: without --may-kill-postgres every session of the server is "
+                     "ended instead, six times, while two devices push");
+  for (int round = 0; round < (kills ? 3 : 6); ++round) {
     a.write(10);
     b.write(10);
-    std::string ended = "0";
-    world.wait_until("the server has sessions, and all of them are ended", [&] {
-      ended = world.value(
-          "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
-          "pg_backend_pid()");
-      return ended != "0";
-    });
+    if (kills)
+      kill_postgres(world);
+    else
+      end_sessions(world);
   }
   world.converge();
 }
@@ -63,7 +92,7 @@ std::vector<Scenario> postgres_scenarios() {
        .needs_postgres = true,
        .run = rolling_restart},
       {.name = "postgres-killed",
-       .what = "the database's processes are killed under the server",
+       .what = "PostgreSQL is killed under the server",
        .needs_postgres = true,
        .run = postgres_killed},
   };

@@ -63,6 +63,7 @@ Result<Outcome> run_scenario(const Scenario& scenario, const RunOptions& options
                              .examples = &options.examples,
                              .is_seeded = scenario.domain.empty(),
                              .database = options.database,
+                             .may_kill_postgres = options.may_kill_postgres,
                              .seed = options.seed},
                             recorder);
     if (!world) return tl::unexpected(world.error());

@@ -23,6 +23,7 @@ struct RunOptions {
   DomainLibrary domain;                                // the one under test
   std::map<std::string, DomainLibrary> examples = {};  // by name, for the scenarios that need their tables
   std::string database = {};                           // see Surroundings
+  bool may_kill_postgres = false;
   std::uint64_t seed = 1;
 };
 

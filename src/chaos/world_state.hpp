@@ -50,6 +50,7 @@ struct Surroundings {
   const std::map<std::string, DomainLibrary>* examples = nullptr;
   bool is_seeded = false;     // rows and memberships for the world's people, to begin with
   std::string database = {};  // PostgreSQL's URL, beside whose database others are made; empty: SQLite files
+  bool may_kill_postgres = false;
   std::uint64_t seed = 1;
 };
 

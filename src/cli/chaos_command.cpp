@@ -23,7 +23,7 @@ namespace {
 struct Options {
   std::string domain, db, scenario = "all";
   std::uint64_t seed = 1;
-  bool list = false;
+  bool list = false, may_kill_postgres = false;
 };
 
 using chaos::Scenario;
@@ -59,6 +59,9 @@ Result<chaos::RunOptions> prepare(const Options& options) {
       return failure(ErrorCode::usage,
                      "--db: give postgresql://…; without --db the scenarios run on temporary SQLite files");
     run.database = options.db;
+    run.may_kill_postgres = options.may_kill_postgres;
+  } else if (options.may_kill_postgres) {
+    return failure(ErrorCode::usage, "--may-kill-postgres is for --db");
   }
   return run;
 }
@@ -81,7 +84,7 @@ int print_list(const std::vector<Scenario>& all, bool as_json) {
                                   {"needsPostgres", scenario.needs_postgres},
                                   {"domain", text_or_null(scenario.domain)}});
     else
-      print_line(fmt::format("{:38} {}{}{}", scenario.name, scenario.what,
+      print_line(fmt::format("{:41} {}{}{}", scenario.name, scenario.what,
                              scenario.needs_postgres ? "; needs --db" : "",
                              scenario.domain.empty() ? "" : fmt::format("; on {}", scenario.domain)));
   }
@@ -190,6 +193,8 @@ void add_chaos_command(const Commands& commands) {
                       "Without it: temporary SQLite files");
   command->add_option("--scenario", options->scenario, "The name of one, or all")->capture_default_str();
   command->add_option("--seed", options->seed, "What is drawn is drawn from it")->capture_default_str();
+  command->add_flag("--may-kill-postgres", options->may_kill_postgres,
+                    "The PostgreSQL of --db is yours alone: it may be killed with -9. The URL must be a superuser's");
   command->add_flag("--list", options->list, "Name the scenarios and end");
   command->footer("Exit codes: 0 all held, 1 a scenario failed, 2 wrong usage, 4 something could not be reached.");
   command->fallthrough();

@@ -87,7 +87,8 @@ TEST(AllScenarios, HoldOnPostgres) {
   const char* url = std::getenv("NIZHAL_DB");
   ASSERT_NE(url, nullptr) << "run with tools/with_postgres.sh";
   const Finished finished =
-      chaos({"--domain", domain_library("ledger"), "--scenario", "all", "--db", url, "--json"}, kPatienceForAll);
+      chaos({"--domain", domain_library("ledger"), "--scenario", "all", "--db", url, "--may-kill-postgres", "--json"},
+            kPatienceForAll);
   expect_all_held(answer_of(finished), "ledger", true);
 }
 
@@ -103,6 +104,7 @@ TEST(ChaosCommand, WrongUsageIsExitTwoAndSaysWhatToDo) {
            {{"--scenario", "nothing like it"}, 2, "there are: partition-during-push"},
            {{"--scenario", "rolling-restart"}, 2, "--db"},
            {{"--db", "sqlite:x"}, 2, "postgresql://"},
+           {{"--may-kill-postgres"}, 2, "--db"},
            {{"--domain", "missing.so"}, 4, "missing.so"},
            {{"--seed", "one"}, 2, "--seed"},
            {{"--frobnicate"}, 2, "--frobnicate"},
@@ -124,6 +126,39 @@ TEST(ChaosCommand, TheListNamesEachScenarioOnceAndWhatItNeeds) {
   const Finished shown = chaos({"--list"});
   EXPECT_NE(shown.out.find("needs --db"), std::string::npos);
   EXPECT_NE(shown.out.find("on notes"), std::string::npos);
+}
+
+TEST(ChaosCommand, ScenariosOfALibraryAreListedAndRunBesideTheBuiltInOnes) {
+  const std::string tasks = domain_library("tasks");
+  EXPECT_NE(chaos({"--domain", tasks, "--list"}).out.find("too-many-tasks"), std::string::npos);
+  EXPECT_EQ(chaos({"--list"}).out.find("too-many-tasks"), std::string::npos);
+  const json::value answer = answer_of(chaos({"--domain", tasks, "--scenario", "too-many-tasks", "--json"}));
+  ASSERT_EQ(array_of(answer).size(), 1U);
+  EXPECT_EQ(text_of(array_of(answer)[0], "status"), "held");
+  EXPECT_EQ(text_of(array_of(answer)[0], "domain"), "tasks");
+}
+
+TEST(ChaosCommand, AScenarioThatFailsIsExitOneAndSaysHowToRepeatIt) {
+  const std::string failing = domain_library("failing_chaos");
+  const Finished finished = chaos({"--domain", failing, "--scenario", "wrong-count", "--seed", "7"});
+  EXPECT_EQ(finished.status.code, 1);
+  EXPECT_NE(finished.out.find("FAILED  there are two notes"), std::string::npos) << finished.out;
+  EXPECT_NE(finished.out.find("--scenario wrong-count --seed 7"), std::string::npos) << finished.out;
+  EXPECT_EQ(finished.out.find("never reached"), std::string::npos);
+  const struct {
+    const char* name;
+    const char* says;
+  } others[] = {{"throws", "the scenario threw: on purpose"},
+                {"expects-nothing", "the scenario expected nothing"},
+                {"lost-row", "differs from the server"},
+                {"doubled", "applied more than once"},
+                {"lost-mutation", "is lost"}};
+  for (const auto& other : others) {
+    const json::value answer = answer_of(chaos({"--domain", failing, "--scenario", other.name, "--json"}), 1);
+    ASSERT_EQ(array_of(answer).size(), 1U);
+    EXPECT_EQ(text_of(array_of(answer)[0], "status"), "failed");
+    EXPECT_NE(to_text(answer).find(other.says), std::string::npos) << to_text(answer);
+  }
 }
 
 TEST(ChaosCommand, AScenarioThatNeedsOtherTablesSaysOnWhichDomainItRuns) {
