@@ -43,6 +43,7 @@ void add_lint_command(const Commands& commands);
 void add_demo_command(const Commands& commands);
 void add_chaos_command(const Commands& commands);
 void add_bench_command(const Commands& commands);
+void add_sim_command(const Commands& commands);
 /// `nizhal 0.6.0 (wire protocol 1, domain ABI 3)`.
 std::string version_line();
 void add_version_command(const Commands& commands);

@@ -87,6 +87,7 @@ int run(int count, char** words) {
   add_demo_command(commands);
   add_chaos_command(commands);
   add_bench_command(commands);
+  add_sim_command(commands);
   add_version_command(commands);
   add_help_command(commands);
 

@@ -154,6 +154,7 @@ void Cluster::handle(std::size_t number, const protocol::HttpRequest& request, R
     });
     return;
   }
+  if (on_request) on_request(request);
   const auto is_dead = [this, number] { return disk_.is_off() || instances_[number]->faults.is_dead(); };
   // As the network's part does it: first whether it can wait together with others.
   const bool is_deferred = instance.server->try_defer(

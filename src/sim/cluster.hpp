@@ -89,6 +89,8 @@ class Cluster {
   void rotate_secret();
   VirtualClock& clock() { return clock_; }
   std::function<void(std::size_t instance)> on_down = {};  // its connections break
+  /// An instance takes it in hand.
+  std::function<void(const protocol::HttpRequest& request)> on_request = {};
   /// An instance runs, of this release.
   std::function<void(const std::shared_ptr<const CompiledDomain>& domain)> on_started = {};
   std::function<void()> on_storage_dead = {};  // an instance ended at a call to it

@@ -87,11 +87,14 @@ void Network::cut(const Device& device, Cut how) {
 }
 
 void Network::mute_socket(const Device& device) {
+  if (!has_socket(device)) return;
+  sockets_[device.number()]->is_mute = true;
+  ++happened_[Fault::half_open_socket];
+}
+
+bool Network::has_socket(const Device& device) const {
   const auto socket = sockets_.find(device.number());
-  if (socket != sockets_.end() && socket->second->is_open) {
-    socket->second->is_mute = true;
-    ++happened_[Fault::half_open_socket];
-  }
+  return socket != sockets_.end() && socket->second->is_open;
 }
 
 void Network::calm() {

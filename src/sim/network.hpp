@@ -32,6 +32,7 @@ class Network : public DeviceNetwork {
   void cut(const Device& device, Cut how);
   /// The socket stays open and carries nothing any more.
   void mute_socket(const Device& device);
+  bool has_socket(const Device& device) const;
   void instance_down(std::size_t instance);
   /// From now on every token lasts so long.
   void set_token_life(Micros life) { token_life_ = life; }

@@ -66,6 +66,8 @@ const Kind& kind_of(Fault fault) { return kKinds[static_cast<std::size_t>(fault)
 
 const char* to_string(Fault fault) { return kind_of(fault).name; }
 
+bool is_of_messages(Fault fault) { return kind_of(fault).group == Class::message; }
+
 std::optional<Fault> parse_fault(std::string_view name) {
   for (std::size_t i = 0; i < kFaults; ++i)
     if (name == kKinds[i].name) return static_cast<Fault>(i);
@@ -120,8 +122,7 @@ std::string describe(const Options& options) {
   if (options.faults.empty()) text += " none";
   bool is_first = true;
   for (const auto& [fault, rate] : options.faults) {
-    text += fmt::format("{} {} {}{}", is_first ? "" : ",", to_string(fault), rate,
-                        kind_of(fault).group == Class::message ? "‰" : "");
+    text += fmt::format("{} {} {}{}", is_first ? "" : ",", to_string(fault), rate, is_of_messages(fault) ? "‰" : "");
     is_first = false;
   }
   if (options.only) text += fmt::format("; only {} of its actions", options.only->size());
@@ -142,7 +143,7 @@ Plan draw_plan(const Options& options) {
   }
   plan.length = at + Micros(10'000'000);
   for (const auto& [fault, rate] : options.faults) {
-    if (kind_of(fault).group == Class::message || fault == Fault::second_instance) continue;
+    if (is_of_messages(fault) || fault == Fault::second_instance) continue;
     SeededRandom own(stream_seed(options.seed, to_string(fault)));
     for (std::uint64_t i = 0; i < rate; ++i) {
       const auto when = static_cast<std::int64_t>(own.below(static_cast<std::uint64_t>(plan.length.count()) * 9 / 10));

@@ -66,6 +66,8 @@ enum class Fault {
 };
 inline constexpr std::size_t kFaults = static_cast<std::size_t>(Fault::token_rotation) + 1;
 const char* to_string(Fault fault);
+/// It befalls messages by its rate, instead of being an action of the plan.
+bool is_of_messages(Fault fault);
 std::optional<Fault> parse_fault(std::string_view name);
 
 struct Options {

@@ -96,7 +96,6 @@ Answer Oracles::answered(const Actor& actor, const protocol::HttpRequest& reques
 
 void Oracles::take_push(const Actor& actor, const protocol::HttpRequest& request,
                         const protocol::HttpResponse& response) {
-  if (on_push) on_push(request.body);
   const auto sent = protocol::decode_push_request(request.body);
   const auto reply = protocol::decode_push_reply(response.body);
   if (!sent || !reply) return;

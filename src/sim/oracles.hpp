@@ -68,7 +68,6 @@ class Oracles {
   std::uint64_t refused() const { return refused_; }
   const std::map<std::string, std::uint64_t>& applied_by_mutator() const { return applied_by_mutator_; }
 
-  std::function<void(std::string_view push_body)> on_push = {};
   /// The server's file cannot be read at the moment, and that is no finding.
   std::function<bool()> is_disk_failing = {};
   /// Once for each mutation, when a server first tells what became of it.

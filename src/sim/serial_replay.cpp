@@ -1,5 +1,7 @@
 #include "sim/serial_replay.hpp"
 
+#include <algorithm>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -69,13 +71,12 @@ SerialReplay::SerialReplay(std::shared_ptr<const CompiledDomain> domain, std::st
                            std::function<void(Timestamp)> set_time)
     : domain_(std::move(domain)), folder_(std::move(folder)), set_time_(std::move(set_time)) {}
 
-void SerialReplay::sent(std::string_view push_body) {
+void SerialReplay::sent(Timestamp at, std::string_view push_body) {
   auto request = protocol::decode_push_request(push_body);
   if (!request) return;
   for (auto& mutation : request->mutations) {
     const std::string id = mutation.client_mutation_id;
-    // The first one counts: a skip may come later under the same id.
-    if (mutation.name != protocol::kSkip) mutations_.emplace(id, std::move(mutation));
+    if (mutation.name != protocol::kSkip) mutations_[id].push_back({at, std::move(mutation)});
   }
 }
 
@@ -125,7 +126,12 @@ Result<std::string> SerialReplay::difference(Scopes& server) {
     run_scripts(entry.version);
     const auto sent = mutations_.find(entry.client_mutation_id);
     if (sent == mutations_.end()) continue;  // a skip
-    protocol::PushMutation mutation = sent->second;
+    // The one that was handled then, or shortly before when it waited for others.
+    const auto later = std::find_if(sent->second.begin(), sent->second.end(),
+                                    [&](const Sent& one) { return one.at.microseconds > entry.at.microseconds; });
+    if (later == sent->second.begin())
+      return fmt::format("{} was handled before anybody sent it", entry.client_mutation_id);
+    protocol::PushMutation mutation = std::prev(later)->mutation;
     if (!entry.client_id.empty()) {
       mutation.client_id = entry.client_id;
       mutation.mutation_id = MutationId{++numbers[entry.client_id]};

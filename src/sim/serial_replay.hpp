@@ -22,7 +22,8 @@ class SerialReplay {
   SerialReplay(std::shared_ptr<const CompiledDomain> domain, std::string folder,
                std::function<void(Timestamp)> set_time);
 
-  void sent(std::string_view push_body);
+  /// A server takes it in hand, whatever becomes of it. A device may send a mutation again with another stamp.
+  void sent(Timestamp at, std::string_view push_body);
   /// Another program's transaction, right after it committed.
   void wrote(Scopes& server, Timestamp at, const std::vector<std::string>& statements);
   /// From now on the two cannot be compared: the record of what was done is gone, or the server was put back.
@@ -43,7 +44,11 @@ class SerialReplay {
   std::shared_ptr<const CompiledDomain> domain_;
   std::string folder_;
   std::function<void(Timestamp)> set_time_;
-  std::map<std::string, protocol::PushMutation> mutations_;  // by client mutation id
+  struct Sent {
+    Timestamp at;
+    protocol::PushMutation mutation;
+  };
+  std::map<std::string, std::vector<Sent>> mutations_;  // by client mutation id
   std::vector<Script> scripts_;
   bool is_comparable_ = true;
 };

@@ -43,7 +43,9 @@ System::System(std::shared_ptr<const CompiledDomain> domain, Options options, Wo
     if (call != calls_.end()) workload_.settled(call->second, is_applied);
   };
   oracles_.is_disk_failing = [this] { return !cluster_.is_disk_on() || cluster_.disk().struck() > 0; };
-  oracles_.on_push = [this](std::string_view body) { serial_.sent(body); };
+  cluster_.on_request = [this](const protocol::HttpRequest& request) {
+    if (request.path == protocol::kPushPath) serial_.sent(cluster_.clock().now(), request.body);
+  };
   cluster_.on_disk_off = [this] {
     scopes_.close();
     ++happened_[Fault::server_kill_in_write];
@@ -103,6 +105,7 @@ void System::run() {
     queue_.at(action.at, [this, action] { carry_out(action); });
   }
   run_until(plan.length);
+  if (!options_.only) provoke();
   if (!is_over()) calm();
 }
 
@@ -110,6 +113,30 @@ void System::carry_out(const Action& action) {
   SeededRandom random(action.seed);
   if (action.fault) return strike(action, random);
   mutate(*devices_[action.device], random);
+}
+
+/// A fault that found nothing to strike (a disk that nobody used in time, a device that was down) strikes again, with
+/// work going on, until each that is on has happened.
+void System::provoke() {
+  constexpr std::uint64_t kRounds = 25;
+  for (std::uint64_t round = 0; round < kRounds && !is_over(); ++round) {
+    const auto silent = silent_faults();
+    if (silent.empty()) return;
+    SeededRandom random(stream_seed(options_.seed, "provoke", round));
+    for (const std::string& name : silent) {
+      const Fault fault = *parse_fault(name);
+      if (!is_of_messages(fault) && fault != Fault::second_instance)
+        strike({queue_.now(), 0, fault, random.below(devices_.size()), random.next()}, random);
+    }
+    for (int i = 0; i < 3; ++i) {
+      for (const auto& device : devices_)
+        queue_.after(Micros(spread(random, 100'000, 8'000'000)), [this, device = device.get(), seed = random.next()] {
+          SeededRandom own(seed);
+          mutate(*device, own);
+        });
+      run_until(queue_.now() + Micros(10'000'000));
+    }
+  }
 }
 
 void System::mutate(Device& device, Random& random) {
@@ -143,7 +170,6 @@ void System::calm() {
   history_.note("calm");
   network_.calm();
   cluster_.lift_faults();
-  if (cluster_.is_storage_failing()) ++happened_[Fault::storage_failure];
   for (const auto& device : devices_) {
     if (next_release_) upgrade_app(*device);
     device->clock().set_right();
@@ -286,8 +312,11 @@ std::string System::standing() const {
 
 std::vector<std::string> System::silent_faults() const {
   std::vector<std::string> silent;
-  for (const auto& [fault, rate] : options_.faults)
-    if (!happened_.contains(fault) && !network_.happened().contains(fault)) silent.emplace_back(to_string(fault));
+  for (const auto& [fault, rate] : options_.faults) {
+    const bool has_happened = happened_.contains(fault) || network_.happened().contains(fault) ||
+                              (fault == Fault::storage_failure && cluster_.is_storage_failing());
+    if (!has_happened) silent.emplace_back(to_string(fault));
+  }
   return silent;
 }
 

@@ -41,10 +41,12 @@ class System {
  private:
   void open();
   void carry_out(const Action& action);
+  void provoke();
   void mutate(Device& device, Random& random);
   void strike(const Action& action, Random& random);
   void strike_server(Fault fault, Random& random);
   void strike_device(Fault fault, Device& device, Random& random);
+  void mute_socket(std::size_t first, int tries);
   void lift_later(Device& device, Fault fault, Micros after);
   void strike_storage(Fault fault, Random& random);
   void strike_world(Fault fault, Random& random);

@@ -144,7 +144,7 @@ void System::strike_device(Fault fault, Device& device, Random& random) {
       });
       break;
     case Fault::half_open_socket:
-      network_.mute_socket(device);
+      mute_socket(device.number(), 100);
       return;  // counted where there was a socket
     case Fault::device_kill:
       if (!device.is_open()) return;
@@ -264,6 +264,17 @@ void System::strike_device(Fault fault, Device& device, Random& random) {
       return;
   }
   ++happened_[fault];
+}
+
+/// Of this device, or else of one that has one, or else when there is one.
+void System::mute_socket(std::size_t first, int tries) {
+  for (std::size_t i = 0; i < devices_.size(); ++i) {
+    const Device& device = *devices_[(first + i) % devices_.size()];
+    if (!network_.has_socket(device)) continue;
+    history_.note(fmt::format("{}'s socket is half open", device.name()));
+    return network_.mute_socket(device);
+  }
+  if (tries > 0) queue_.after(Micros(300'000), [this, first, tries] { mute_socket(first, tries - 1); });
 }
 
 void System::lift_later(Device& device, Fault fault, Micros after) {
