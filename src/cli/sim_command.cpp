@@ -78,13 +78,22 @@ Result<std::optional<std::set<std::size_t>>> parse_only(const std::string& text)
   std::set<std::size_t> numbers;
   if (text.empty()) return std::nullopt;
   if (text == "none") return numbers;
+  constexpr std::size_t kNumberMax = 10'000'000;
   for (const std::string& word : split(text)) {
-    std::size_t number = 0;
-    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
-    if (error != std::errc() || end != word.data() + word.size())
-      return failure(ErrorCode::usage,
-                     fmt::format("--only: \"{}\" is no action's number; give numbers such as 3,17, or none", word));
-    numbers.insert(number);
+    std::size_t first = 0, last = 0;
+    const char* const stop = word.data() + word.size();
+    auto [end, error] = std::from_chars(word.data(), stop, first);
+    last = first;
+    if (error == std::errc() && end != stop && *end == '-') {
+      const auto rest = std::from_chars(end + 1, stop, last);
+      end = rest.ptr;
+      error = rest.ec;
+    }
+    if (error != std::errc() || end != stop || last < first || last > kNumberMax)
+      return failure(ErrorCode::usage, fmt::format("--only: \"{}\" names no actions; give their numbers, such as "
+                                                   "3,17-20, or none",
+                                                   word));
+    for (; first <= last; ++first) numbers.insert(first);
   }
   return numbers;
 }
@@ -312,7 +321,7 @@ void add_sim_command(const Commands& commands) {
   command->add_option("--mutations", settings->mutations, "Instead of what the seed draws")
       ->check(CLI::Range(0, 1'000'000));
   command->add_option("--faults", settings->faults, "Just these instead of what the seed draws: a,b, none or all");
-  command->add_option("--only", settings->only, "Carry out just these actions of the plan: 3,17 or none");
+  command->add_option("--only", settings->only, "Carry out just these actions of the plan: 3,17-20 or none");
   command->add_flag("--trace", settings->trace, "Print every event");
   command->add_flag("--no-shrink", settings->no_shrink, "Leave a failing run as it is");
   command->add_flag("--scenario-test", settings->scenario_test,

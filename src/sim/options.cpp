@@ -107,7 +107,13 @@ std::string replay_arguments(const Options& options, bool is_whole) {
   text += names.empty() ? "none" : names;
   if (options.only) {
     std::string numbers;
-    for (const std::size_t number : *options.only) numbers += (numbers.empty() ? "" : ",") + std::to_string(number);
+    for (auto it = options.only->begin(); it != options.only->end();) {
+      const std::size_t first = *it;
+      std::size_t last = first;
+      while (++it != options.only->end() && *it == last + 1) last = *it;
+      numbers += fmt::format("{}{}", numbers.empty() ? "" : ",", first);
+      if (last > first) numbers += fmt::format("-{}", last);
+    }
     text += " --only " + (numbers.empty() ? "none" : numbers);
   }
   return text;

@@ -80,6 +80,11 @@ void SerialReplay::sent(Timestamp at, std::string_view push_body) {
   }
 }
 
+const protocol::PushMutation* SerialReplay::sending(const std::string& client_mutation_id) const {
+  const auto sent = mutations_.find(client_mutation_id);
+  return sent == mutations_.end() ? nullptr : &sent->second.back().mutation;
+}
+
 void SerialReplay::wrote(Scopes& server, Timestamp at, const std::vector<std::string>& statements) {
   const auto connection = server.connection();
   const auto version = connection ? (*connection)->query_integer("SELECT version FROM nizhal_state")

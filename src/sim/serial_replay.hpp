@@ -24,6 +24,8 @@ class SerialReplay {
 
   /// A server takes it in hand, whatever becomes of it. A device may send a mutation again with another stamp.
   void sent(Timestamp at, std::string_view push_body);
+  /// As it was sent last; nothing when no server ever had it.
+  const protocol::PushMutation* sending(const std::string& client_mutation_id) const;
   /// Another program's transaction, right after it committed.
   void wrote(Scopes& server, Timestamp at, const std::vector<std::string>& statements);
   /// From now on the two cannot be compared: the record of what was done is gone, or the server was put back.

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "domain/arguments_codec.hpp"
 #include "sim/streams.hpp"
 
 namespace nizhal::sim {
@@ -38,10 +39,7 @@ System::System(std::shared_ptr<const CompiledDomain> domain, Options options, Wo
       network_(options_, queue_, history_, cluster_, oracles_),
       actors_(workload.actors()) {
   cluster_.on_down = [this](std::size_t instance) { network_.instance_down(instance); };
-  oracles_.on_settled = [this](const std::string& id, bool is_applied) {
-    const auto call = calls_.find(id);
-    if (call != calls_.end()) workload_.settled(call->second, is_applied);
-  };
+  oracles_.on_settled = [this](const std::string& id, bool is_applied) { settle(id, is_applied); };
   oracles_.is_disk_failing = [this] { return !cluster_.is_disk_on() || cluster_.disk().struck() > 0; };
   cluster_.on_request = [this](const protocol::HttpRequest& request) {
     if (request.path == protocol::kPushPath) serial_.sent(cluster_.clock().now(), request.body);
@@ -148,10 +146,7 @@ void System::mutate(Device& device, Random& random) {
   history_.note(fmt::format("{} {} {}", device.name(), call->mutator,
                             ticket ? fmt::format("is made: {}", ticket->client_mutation_id)
                                    : fmt::format("is refused ({})", to_string(ticket.error().code))));
-  if (ticket) {
-    history_.count("mutations made");
-    calls_.emplace(ticket->client_mutation_id, *call);
-  }
+  if (ticket) history_.count("mutations made");
   oracles_.mutated(device, call->mutator, ticket);
 }
 
@@ -177,10 +172,11 @@ void System::calm() {
     if (!device->is_open()) device->start();
     if (device->is_told_offline()) device->handle(client::WentOnline{});
   }
-  if (!drain(kCalmBound) || !settle(kCalmBound)) {
+  if (!drain(kCalmBound) || !come_to_rest(kCalmBound)) {
     history_.violated(Violation::Kind::liveness, "liveness", standing());
     return;
   }
+  settle_from_audit();
   for (const auto& device : devices_) oracles_.check_calm(*device);
   oracles_.check_server();
   send_again();
@@ -203,6 +199,30 @@ bool System::drain(Micros bound) {
     if (queue_.now() >= end) return false;
     run_until(queue_.now() + Micros(1'000'000));
   }
+}
+
+/// By what was sent and not by what was made: an app whose disk failed under its commit was told of a failure, and the
+/// mutation is there all the same.
+void System::settle(const std::string& id, bool is_applied) {
+  const protocol::PushMutation* sent = serial_.sending(id);
+  const MutatorDef* mutator = sent ? domain_->domain().find_mutator(sent->name) : nullptr;
+  if (!mutator || !settled_.insert(id).second) return;
+  const auto values = decode_arguments(*mutator, sent->args);
+  if (values) workload_.settled({mutator->name, *values}, is_applied);
+}
+
+/// What became of the calls of which nobody was told: the server died before it could, and the device is somebody
+/// else's now.
+void System::settle_from_audit() {
+  const auto connection = scopes_.connection();
+  if (!connection) return;
+  auto select = (*connection)
+                    ->prepare(
+                        "SELECT client_mutation_id, outcome FROM nizhal_audit WHERE outcome <> 'duplicate' ORDER BY "
+                        "version, seq");
+  if (!select) return;
+  for (auto more = select->step(); more && *more; more = select->step())
+    settle(std::string(select->text(0)), select->text(1) == "applied");
 }
 
 /// The replay oracle: every push that was settled, in the order of then.
@@ -264,7 +284,7 @@ void System::check_growth() {
   }
 }
 
-bool System::settle(Micros bound) {
+bool System::come_to_rest(Micros bound) {
   const Micros end = queue_.now() + bound;
   // Once to drain every outbox, once more so that each device pulls what the others' outboxes brought.
   for (int round = 0; round < 2; ++round) {

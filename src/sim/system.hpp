@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,8 @@ class System {
   void strike_world(Fault fault, Random& random);
   void upgrade_servers(Random& random);
   void begin_release();
+  void settle(const std::string& client_mutation_id, bool is_applied);
+  void settle_from_audit();
   void upgrade_app(Device& device);
   void send_hostile(Random& random);
   void run_script(const std::vector<std::string>& statements, std::string_view what);
@@ -61,7 +64,7 @@ class System {
   bool drain(Micros bound);
   void check_serial();
   void check_growth();
-  bool settle(Micros bound);
+  bool come_to_rest(Micros bound);
   void send_again();
   std::string standing() const;
 
@@ -83,7 +86,7 @@ class System {
   std::vector<Actor> actors_;
   std::vector<std::unique_ptr<Device>> devices_;
   std::map<Fault, std::uint64_t> happened_;
-  std::map<std::string, Call> calls_;  // by client mutation id
+  std::set<std::string> settled_;  // client mutation ids of which the workload knows what became
   bool has_backup_ = false;
   bool has_begun_release_ = false;
   std::map<std::size_t, std::size_t> users_;  // device → actor

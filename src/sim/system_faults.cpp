@@ -92,6 +92,7 @@ void System::strike_server(Fault fault, Random& random) {
         history_.note("the backup is restored");
         oracles_.server_restored();
         serial_.give_up();
+        settled_.clear();
         workload_.server_restored();
         if (!restored) history_.violated(Violation::Kind::crash, "restore", restored.error().message);
       });
@@ -166,6 +167,7 @@ void System::strike_device(Fault fault, Device& device, Random& random) {
       network_.cut(device, Network::Cut::both_ways);
       history_.note(fmt::format("{} is away for long", device.name()));
       queue_.after(lasts + Micros(30'000'000), [this, &device] {
+        settle_from_audit();
         const auto pruned = cluster_.prune_all();
         oracles_.records_pruned();
         serial_.give_up();
