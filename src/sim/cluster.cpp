@@ -252,8 +252,13 @@ void Cluster::start_later(std::size_t instance, Micros delay) {
   queue_.after(delay, [this, instance] {
     if (is_up(instance)) return;
     const auto started = start(instance);
-    history_.note(fmt::format("server {} starts{}", instance, started ? "" : ": " + started.error().message));
-    if (!started) start_later(instance, Micros(5'000'000));
+    // The message names the file, which lies elsewhere in every run.
+    history_.note(fmt::format("server {} {}", instance,
+                              started ? "starts" : fmt::format("does not start: {}", to_string(started.error().code))));
+    if (started) return;
+    if (instances_[instance]->faults.is_dead() && on_storage_dead) on_storage_dead();
+    // What kept it may be that the disk went off under it.
+    if (!bury()) start_later(instance, Micros(5'000'000));
   });
 }
 
