@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <csignal>
@@ -12,10 +13,12 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/environment.hpp"
+#include "base/reached.hpp"
 #include "cli/command.hpp"
 #include "cli/domain_library.hpp"
 #include "cli/files.hpp"
@@ -33,12 +36,12 @@ constexpr int kCrash = 10, kUnsafe = 11, kNotLive = 12, kNotDeterministic = 13;
 constexpr std::size_t kLinesShown = 40;
 
 struct Settings {
-  std::string domain, builtin, faults, only;
+  std::string domain, builtin, faults, only, may_miss;
   std::optional<std::uint64_t> runs;
   std::optional<double> minutes;
   std::optional<std::size_t> devices, mutations;
   std::uint64_t seed = 1;
-  std::size_t jobs = 1;
+  std::size_t jobs = std::clamp(std::thread::hardware_concurrency(), 1U, 256U);
   bool trace = false, no_shrink = false, scenario_test = false;
 };
 
@@ -98,6 +101,23 @@ Result<std::optional<std::set<std::size_t>>> parse_only(const std::string& text)
   return numbers;
 }
 
+Result<std::optional<std::set<std::string>>> parse_may_miss(const std::string& text) {
+  std::set<std::string> marks;
+  if (text.empty()) return std::nullopt;
+  if (text == "none") return marks;
+  std::set<std::string> known;
+  for (std::size_t i = 0; i < kMarks; ++i) known.emplace(to_string(static_cast<Mark>(i)));
+  for (const std::string& name : split(text)) {
+    if (!known.contains(name))
+      return failure(ErrorCode::usage,
+                     fmt::format("--may-miss: there is no mark \"{}\"; give none, or some of those that a hunt names "
+                                 "under \"never reached\"",
+                                 name));
+    marks.insert(name);
+  }
+  return marks;
+}
+
 Result<std::shared_ptr<const CompiledDomain>> open_domain(const Settings& settings) {
   std::string path = settings.domain;
   if (!settings.builtin.empty()) {
@@ -119,11 +139,12 @@ void ask_to_end(int /*signal*/) { interrupted = 1; }
 class Simulation {
  public:
   Simulation(const Globals& globals, const Settings& settings, std::shared_ptr<const CompiledDomain> domain,
-             sim::HuntOptions options)
+             sim::HuntOptions options, std::optional<std::set<std::string>> may_miss)
       : globals_(globals),
         settings_(settings),
         domain_(std::move(domain)),
         options_(std::move(options)),
+        may_miss_(std::move(may_miss)),
         processes_({.domain = domain_,
                     .make_workload = sim::generated_workload(domain_),
                     .at_once = settings.trace ? 1 : settings.jobs}) {}
@@ -133,7 +154,7 @@ class Simulation {
     std::signal(SIGTERM, ask_to_end);
     say(fmt::format("nizhal sim: domain {} {}, {}", domain_->domain().name(), domain_->domain().options().version,
                     range()));
-    const bool is_told = settings_.trace || (options_.runs.value_or(1) == 1 && !options_.time);
+    const bool is_told = settings_.trace || !is_hunt();
     std::chrono::microseconds told_last = system_clock().monotonic();
     const sim::HuntWatcher watcher{
         .on_start =
@@ -153,9 +174,13 @@ class Simulation {
     if (found.finding) return tell(found, *found.finding);
     std::string reasons;
     for (const std::string& reason : found.meaningless) reasons += (reasons.empty() ? "" : "; ") + reason;
+    for (const std::string& mark : found.summary.never_reached())
+      if (may_miss_ && !may_miss_->contains(mark))
+        reasons += fmt::format("{}the branch {} was never reached", reasons.empty() ? "" : "; ", mark);
     if (globals_.json) {
       print_line(fmt::format("{{{},\"violation\":null}}", json_head(found, reasons)));
     } else {
+      if (is_hunt()) say(marks_line(found.summary));
       if (!reasons.empty()) say(fmt::format("{} these runs prove too little: {}", red("no"), reasons));
       print_line(fmt::format("{}{}", summary_line(found.summary), reasons.empty() ? "" : "; meaningless"));
     }
@@ -166,8 +191,15 @@ class Simulation {
   void say(std::string_view line) const {
     if (!globals_.json) print_line(line);
   }
+  bool is_hunt() const { return options_.runs.value_or(1) > 1 || options_.time; }
+  static std::string marks_line(const sim::Summary& summary) {
+    std::string text = fmt::format("{} of {} marked branches reached", summary.reached.size(), kMarks);
+    const char* before = "; never reached: ";
+    for (const std::string& mark : summary.never_reached()) text += std::exchange(before, ", ") + mark;
+    return text;
+  }
   std::string range() const {
-    if (options_.runs.value_or(1) == 1 && !options_.time) return fmt::format("seed {}", options_.seed);
+    if (!is_hunt()) return fmt::format("seed {}", options_.seed);
     if (options_.runs) return fmt::format("seeds {}…{}", options_.seed, options_.seed + *options_.runs - 1);
     return fmt::format("seeds from {}", options_.seed);
   }
@@ -275,6 +307,7 @@ class Simulation {
   const Settings& settings_;
   std::shared_ptr<const CompiledDomain> domain_;
   const sim::HuntOptions options_;
+  const std::optional<std::set<std::string>> may_miss_;  // nothing: any mark
   sim::RunProcesses processes_;
 };
 
@@ -294,9 +327,11 @@ int run(const Globals& globals, const Settings& settings) {
   auto only = parse_only(settings.only);
   if (!only) return fail("sim", only.error());
   options.overrides.only = std::move(*only);
+  auto may_miss = parse_may_miss(settings.may_miss);
+  if (!may_miss) return fail("sim", may_miss.error());
   auto domain = open_domain(settings);
   if (!domain) return fail("sim", domain.error());
-  return Simulation(globals, settings, std::move(*domain), std::move(options)).run();
+  return Simulation(globals, settings, std::move(*domain), std::move(options), std::move(*may_miss)).run();
 }
 
 }  // namespace
@@ -322,6 +357,8 @@ void add_sim_command(const Commands& commands) {
       ->check(CLI::Range(0, 1'000'000));
   command->add_option("--faults", settings->faults, "Just these instead of what the seed draws: a,b, none or all");
   command->add_option("--only", settings->only, "Carry out just these actions of the plan: 3,17-20 or none");
+  command->add_option("--may-miss", settings->may_miss,
+                      "Fail when a marked rare branch that is not among these was never reached: a,b or none");
   command->add_flag("--trace", settings->trace, "Print every event");
   command->add_flag("--no-shrink", settings->no_shrink, "Leave a failing run as it is");
   command->add_flag("--scenario-test", settings->scenario_test,
@@ -330,7 +367,8 @@ void add_sim_command(const Commands& commands) {
       "The last line is a summary, or after a violation the command that makes the run again, made as short as it can\n"
       "be. Exit codes: 10 a crash, 11 a promise was broken, 12 it does not come to rest, 13 the same run twice "
       "differs,\n"
-      "1 the runs prove too little (too few mutations applied, a fault that never happened, a mutator never applied).");
+      "1 the runs prove too little (too few mutations applied, a fault that never happened, a mutator never applied, a "
+      "branch\nthat --may-miss does not name never reached).");
   command->fallthrough();
   command->callback([&globals = commands.globals, &action = commands.action, settings] {
     action = [&globals, settings] { return run(globals, *settings); };

@@ -100,7 +100,8 @@ class Hunting {
 Hunt hunt(RunProcesses& processes, const CompiledDomain& domain, const HuntOptions& options, Clock& clock,
           const HuntWatcher& watcher) {
   Hunt hunt = Hunting(processes, options, clock, watcher).run();
-  if (!hunt.finding && !options.is_narrowed()) hunt.meaningless = meaningless(domain, hunt.summary);
+  if (!hunt.finding && !options.is_narrowed())
+    hunt.meaningless = meaningless(domain, hunt.summary, options.overrides.faults.has_value());
   return hunt;
 }
 

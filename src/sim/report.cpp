@@ -4,6 +4,7 @@
 
 #include "base/bytes.hpp"
 #include "base/json.hpp"
+#include "base/reached.hpp"
 
 namespace nizhal::sim {
 
@@ -20,6 +21,15 @@ std::string numbers_json(const std::map<std::string, std::uint64_t>& values) {
     text += fmt::format(":{}", value);
   }
   return text + "}";
+}
+
+std::string names_json(const std::vector<std::string>& names) {
+  std::string text = "[";
+  for (const std::string& name : names) {
+    if (text.size() > 1) text += ',';
+    append_json_string(text, name);
+  }
+  return text + "]";
 }
 
 /// Of the enumeration's constant: "lost-reply" → "lost_reply".
@@ -41,6 +51,7 @@ void Summary::add(const Options& options, const RunResult& result) {
   for (const auto& [mutator, times] : result.applied_by_mutator) applied_by_mutator[mutator] += times;
   for (const auto& [what, times] : result.counts) counts[what] += times;
   for (const auto& [fault, rate] : options.faults) ++runs_by_fault[to_string(fault)];
+  for (const auto& [mark, times] : result.reached) reached[mark] += times;
   digest = to_hex(sha256(as_bytes(digest + result.digest)));
 }
 
@@ -49,6 +60,15 @@ double Summary::runs_per_minute() const {
 }
 double Summary::virtual_hours_per_minute() const {
   return real_time.count() == 0 ? 0 : hours(virtual_time) / minutes(real_time);
+}
+
+std::vector<std::string> Summary::never_reached() const {
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < kMarks; ++i) {
+    const std::string name(to_string(static_cast<Mark>(i)));
+    if (!reached.contains(name)) names.push_back(name);
+  }
+  return names;
 }
 
 std::vector<std::string> meaningless(const Options& options, const RunResult& result) {
@@ -65,11 +85,15 @@ std::vector<std::string> meaningless(const Options& options, const RunResult& re
   return reasons;
 }
 
-std::vector<std::string> meaningless(const CompiledDomain& domain, const Summary& summary) {
+std::vector<std::string> meaningless(const CompiledDomain& domain, const Summary& summary, bool faults_are_told) {
   std::vector<std::string> reasons;
   for (const auto& mutator : domain.domain().mutators())
     if (!summary.applied_by_mutator.contains(mutator->name))
       reasons.push_back(fmt::format("the mutator {} was never applied", mutator->name));
+  for (std::size_t i = 0; i < kFaults && summary.runs >= kRunsOfAllFaults && !faults_are_told; ++i) {
+    const char* fault = to_string(static_cast<Fault>(i));
+    if (!summary.runs_by_fault.contains(fault)) reasons.push_back(fmt::format("no run had the fault {}", fault));
+  }
   return reasons;
 }
 
@@ -86,11 +110,11 @@ std::string summary_json(const Summary& summary) {
   return fmt::format(
       R"("runs":{},"runsTwice":{},"virtualHours":{:.3f},"seconds":{:.3f},"runsPerMinute":{:.1f},)"
       R"("virtualHoursPerMinute":{:.2f},"made":{},"applied":{},"refused":{},"appliedByMutator":{},"runsByFault":{},)"
-      R"("counts":{},"digest":"{}")",
+      R"("counts":{},"reached":{},"neverReached":{},"digest":"{}")",
       summary.runs, summary.runs_twice, hours(summary.virtual_time), minutes(summary.real_time) * 60,
       summary.runs_per_minute(), summary.virtual_hours_per_minute(), summary.mutations_made, summary.applied,
       summary.refused, numbers_json(summary.applied_by_mutator), numbers_json(summary.runs_by_fault),
-      numbers_json(summary.counts), summary.digest);
+      numbers_json(summary.counts), numbers_json(summary.reached), names_json(summary.never_reached()), summary.digest);
 }
 
 std::string scenario_test(const ScenarioTest& names, const Options& options, const Violation& violation) {

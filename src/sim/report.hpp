@@ -21,21 +21,28 @@ struct Summary {
   std::map<std::string, std::uint64_t> applied_by_mutator;
   std::map<std::string, std::uint64_t> counts;
   std::map<std::string, std::uint64_t> runs_by_fault;  // that had it on
+  std::map<std::string, std::uint64_t> reached;        // marks of rare branches
   std::string digest;                                  // over the runs' digests, in their order
 
   void add(const Options& options, const RunResult& result);
   double runs_per_minute() const;
   double virtual_hours_per_minute() const;
+  /// The marks of base/reached.hpp that no run came by.
+  std::vector<std::string> never_reached() const;
 };
 
 inline constexpr std::size_t kDevicesMin = 3;
 inline constexpr std::uint64_t kAppliedMin = 100;
 
+/// So many runs have every fault in one of them.
+inline constexpr std::uint64_t kRunsOfAllFaults = 100;
+
 /// Why a run proves little, one sentence each: too few devices, too little applied, too much refused, a fault that is
 /// on and never happened.
 std::vector<std::string> meaningless(const Options& options, const RunResult& result);
-/// The same of all runs together: a mutator that was never applied.
-std::vector<std::string> meaningless(const CompiledDomain& domain, const Summary& summary);
+/// The same of all runs together: a mutator that was never applied, a fault that none of many runs had.
+std::vector<std::string> meaningless(const CompiledDomain& domain, const Summary& summary,
+                                     bool faults_are_told = false);
 
 /// One line: "100 runs, 41.2 virtual hours, 310 runs per minute, …, digest 5f…".
 std::string summary_line(const Summary& summary);

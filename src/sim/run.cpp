@@ -1,5 +1,8 @@
 #include "sim/run.hpp"
 
+#include <array>
+
+#include "base/reached.hpp"
 #include "sim/disk/simulation_folder.hpp"
 #include "sim/system.hpp"
 
@@ -14,6 +17,9 @@ RunResult run_once(const std::shared_ptr<const CompiledDomain>& domain, const Op
     failed.violation = Violation{Violation::Kind::crash, "start", folder.error().message, {}};
     return failed;
   }
+  // The process may have made other runs before.
+  std::array<std::uint64_t, kMarks> before{};
+  for (std::size_t i = 0; i < kMarks; ++i) before[i] = reached_count(static_cast<Mark>(i));
   RunResult result;
   const auto workload = make_workload(options);
   System system(domain, options, *workload, place.folder);
@@ -28,6 +34,9 @@ RunResult run_once(const std::shared_ptr<const CompiledDomain>& domain, const Op
   result.refused = system.oracles().refused();
   result.applied_by_mutator = system.oracles().applied_by_mutator();
   result.counts = history.counts();
+  for (std::size_t i = 0; i < kMarks; ++i)
+    if (const auto times = reached_count(static_cast<Mark>(i)) - before[i])
+      result.reached[std::string(to_string(static_cast<Mark>(i)))] = times;
   result.silent_faults = system.silent_faults();
   result.last_lines.assign(history.last_lines().begin(), history.last_lines().end());
   return result;

@@ -24,8 +24,9 @@ struct RunResult {
   std::uint64_t mutations_made = 0, applied = 0, refused = 0;
   std::map<std::string, std::uint64_t> applied_by_mutator;
   std::map<std::string, std::uint64_t> counts;
-  std::vector<std::string> silent_faults;  // that are on, and never happened
-  std::vector<std::string> last_lines;     // of the history
+  std::map<std::string, std::uint64_t> reached;  // marks of rare branches (base/reached.hpp), those that were
+  std::vector<std::string> silent_faults;        // that are on, and never happened
+  std::vector<std::string> last_lines;           // of the history
 };
 
 using MakeWorkload = std::function<std::unique_ptr<Workload>(const Options& options)>;

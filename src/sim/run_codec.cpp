@@ -106,6 +106,7 @@ std::string encode_result(const RunResult& result) {
   writer.number("refused", static_cast<std::int64_t>(result.refused));
   writer.numbers("appliedByMutator", result.applied_by_mutator);
   writer.numbers("counts", result.counts);
+  writer.numbers("reached", result.reached);
   writer.texts("silentFaults", result.silent_faults);
   return writer.done();
 }
@@ -125,6 +126,7 @@ Result<RunResult> decode_result(std::string_view text) {
   result.refused = reader.count("refused");
   result.applied_by_mutator = reader.numbers("appliedByMutator");
   result.counts = reader.numbers("counts");
+  result.reached = reader.numbers("reached");
   result.silent_faults = reader.texts("silentFaults");
   return result;
 }
