@@ -131,8 +131,9 @@ Result<void> Device::take_file_from(const std::string& path) {
   return copied;
 }
 
-Result<Ticket> Device::mutate(std::string_view mutator, const MutatorDef::Values& values) {
-  auto ticket = store_->mutate(mutator, values, {});
+Result<Ticket> Device::mutate(std::string_view mutator, const MutatorDef::Values& values,
+                              const MutateOptions& options) {
+  auto ticket = store_->mutate(mutator, values, options);
   live_->process();
   if (ticket) handle(client::Mutated{});
   return ticket;

@@ -73,7 +73,7 @@ class Device {
   Result<void> copy_file_to(const std::string& path);
   Result<void> take_file_from(const std::string& path);
 
-  Result<Ticket> mutate(std::string_view mutator, const MutatorDef::Values& values);
+  Result<Ticket> mutate(std::string_view mutator, const MutatorDef::Values& values, const MutateOptions& options = {});
   void handle(const client::Event& event);
   /// Its app was told that there is no network, and not yet that there is one again.
   bool is_told_offline() const { return is_told_offline_; }

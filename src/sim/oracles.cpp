@@ -115,6 +115,7 @@ void Oracles::take_push(const Actor& actor, const protocol::HttpRequest& request
     if (is_refused && applied_.contains(id) && !is_forgotten)
       history_.violated(Violation::Kind::safety, "history", fmt::format("{} was applied, and is refused now", id));
     if (is_applied && applied_.emplace(id, name->second).second) {
+      if (result.status == protocol::PushStatus::applied) check_on_record(id);
       ++applied_count_;
       ++applied_by_mutator_[std::string(name->second)];
       if (on_settled) on_settled(id, true);
@@ -125,6 +126,21 @@ void Oracles::take_push(const Actor& actor, const protocol::HttpRequest& request
     }
   }
   if (std::all_of(reply->results.begin(), reply->results.end(), is_settled)) settled_.push_back({actor, request});
+}
+
+/// Acknowledged means durable: what is answered "applied" can be read from the file at that moment.
+void Oracles::check_on_record(const std::string& client_mutation_id) {
+  const auto connection = scopes_.connection();
+  if (!connection) return;
+  auto select =
+      (*connection)
+          ->prepare("SELECT 1 FROM nizhal_audit WHERE client_mutation_id = ?1 AND outcome = 'applied' LIMIT 1");
+  if (!select) return;
+  select->bind_text(1, client_mutation_id);
+  const auto found = select->step();
+  if (found && !*found)
+    history_.violated(Violation::Kind::safety, "history",
+                      fmt::format("{} is said to be applied, and is not on record", client_mutation_id));
 }
 
 void Oracles::answered_again(const Settled& settled, const protocol::HttpResponse& response) {

@@ -77,6 +77,7 @@ class Oracles {
   using Tokens = std::set<std::string, std::less<>>;
   std::shared_ptr<const RowTexts> scope_of(const Actor& actor);
   void check_leak(const Actor& actor, std::string_view bytes, std::string_view where);
+  void check_on_record(const std::string& client_mutation_id);
   void take_push(const Actor& actor, const protocol::HttpRequest& request, const protocol::HttpResponse& response);
 
   std::shared_ptr<const CompiledDomain> domain_;

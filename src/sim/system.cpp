@@ -141,12 +141,18 @@ void System::mutate(Device& device, Random& random) {
   if (!device.is_open()) return;
   const auto call = workload_.next(device, random);
   if (!call) return;
-  const auto ticket = device.mutate(call->mutator, call->values);
+  MutateOptions mutate_options;
+  const auto before = made_last_.find(&device);
+  if (chance(random, 150) && before != made_last_.end()) mutate_options.depends_on = {before->second};
+  const auto ticket = device.mutate(call->mutator, call->values, mutate_options);
   history_.count("mutations tried");
   history_.note(fmt::format("{} {} {}", device.name(), call->mutator,
                             ticket ? fmt::format("is made: {}", ticket->client_mutation_id)
                                    : fmt::format("is refused ({})", to_string(ticket.error().code))));
-  if (ticket) history_.count("mutations made");
+  if (ticket) {
+    history_.count("mutations made");
+    made_last_[&device] = ticket->client_mutation_id;
+  }
   oracles_.mutated(device, call->mutator, ticket);
 }
 
