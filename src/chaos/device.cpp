@@ -147,7 +147,9 @@ std::vector<PendingMutation> Device::outbox() {
   return state_->world->need(state_->opened().outbox(), "reading an outbox");
 }
 std::vector<DeadLetter> Device::dead_letters() {
-  return state_->world->need(state_->opened().dead_letters(), "reading dead letters");
+  auto letters = state_->world->need(state_->opened().dead_letters(), "reading dead letters");
+  for (const DeadLetter& letter : letters) state_->refused.insert(letter.client_mutation_id);
+  return letters;
 }
 
 std::string Device::value(std::string_view sql) {

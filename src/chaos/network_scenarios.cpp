@@ -117,15 +117,22 @@ void interrupted_pull(World& world) {
   const std::string next = a.network().held_request();
   a.network().cut();
   a.network().drop_held();
-  world.step("the app ends in the middle of it, and starts again later");
+  world.step("the app ends in the middle of it, and starts again later; meanwhile notes of the first page are edited");
   a.close();
+  world.sql("UPDATE notes SET body = 'edited ' || id WHERE id LIKE 'n1%'");
   a.network().heal();
   a.network().forget();
   world.expect(a.sync().has_value(), "A completes the pull");
   const auto pulls = a.network().pulls();
-  world.expect(pulls.size() <= 6,
+  world.expect(pulls.size() <= 8,
                fmt::format("it went on where it was: {} pages instead of all of them", pulls.size()));
   world.expect(a.value("SELECT count(*) FROM notes") == std::to_string(kRows), "every note is there");
+  world.step("while A is away again, all notes are edited, in many transactions");
+  for (int part = 0; part < 10; ++part)
+    world.sql(fmt::format("UPDATE notes SET body = body || '!' WHERE id LIKE '%{}'", part));
+  a.network().forget();
+  world.expect(a.sync().has_value(), "A pulls");
+  world.expect(a.network().pulls().size() > 1, fmt::format("it took {} pages", a.network().pulls().size()));
   world.converge();
 }
 

@@ -160,10 +160,13 @@ void World::State::seed_rows() {
 }
 
 void World::State::remember_history() {
-  for (const std::string& id :
-       need(database->query("SELECT DISTINCT client_mutation_id FROM " + database->engine_table("audit")),
-            "reading the server's records"))
-    known_settled.insert(id);
+  const std::string audit = database->engine_table("audit");
+  for (const bool applied : {false, true})
+    for (const std::string& id :
+         need(database->query(fmt::format("SELECT DISTINCT client_mutation_id FROM {} WHERE outcome {} 'applied'",
+                                          audit, applied ? "=" : "<>")),
+              "reading the server's records"))
+      outcomes[id] = applied;
 }
 
 void World::State::compare() {
@@ -176,16 +179,21 @@ void World::State::compare() {
   if (!doubled.empty()) end("a mutation was applied more than once: " + doubled.front());
   remember_history();
   std::size_t written = 0, letters = 0, rows = 0;
+  std::set<std::string> refused;  // of a copied device, the copy may have been told
   for (const auto& device : devices) {
-    const auto dead = device->dead_letters();
-    std::set<std::string> refused;
-    for (const DeadLetter& letter : dead) refused.insert(letter.client_mutation_id);
+    device->dead_letters();
+    refused.insert(device->state().refused.begin(), device->state().refused.end());
+  }
+  for (const auto& device : devices) {
     for (const std::string& id : device->state().written) {
       ++written;
+      const auto outcome = outcomes.find(id);
       if (refused.contains(id))
         ++letters;
-      else if (!known_settled.contains(id))
+      else if (outcome == outcomes.end())
         end(fmt::format("a mutation that device {} had acknowledged is lost: {}", device->name(), id));
+      else if (!outcome->second)
+        end(fmt::format("a mutation of device {} was refused, and nobody is told: {}", device->name(), id));
     }
   }
   narrator->held(

@@ -96,6 +96,7 @@ struct Device::State {
   std::shared_ptr<std::atomic<bool>> is_token_expired = std::make_shared<std::atomic<bool>>(false);
   std::unique_ptr<Engine> engine{};
   std::set<std::string> written{};  // client mutation ids
+  std::set<std::string> refused{};  // those of dead letters that somebody has looked at
 
   Engine& opened();
   std::string token() const;
@@ -113,7 +114,8 @@ struct World::State {
   std::unique_ptr<Database> database{};
   std::vector<std::unique_ptr<Server>> servers{};
   std::list<std::unique_ptr<Device>> devices{};
-  std::set<std::string> known_settled{};  // applied or refused before the history of the server was pruned
+  /// What the server's records have said, also those pruned since: whether it was applied.
+  std::map<std::string, bool> outcomes{};
 
   ~State();
   [[noreturn]] void end(std::string_view why);

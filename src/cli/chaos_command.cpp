@@ -34,7 +34,7 @@ Result<chaos::RunOptions> prepare(const Options& options) {
   const auto libraries = std::filesystem::path(*program).parent_path().parent_path() / "lib";
   chaos::RunOptions run{
       .program = *program, .domain = {"", Domain("")}, .examples = {}, .database = {}, .seed = options.seed};
-  for (const char* name : {"notes", "ledger", "docs", "shop_1", "shop_2"}) {
+  for (const char* name : {"notes", "ledger", "docs", "stock", "shop_1", "shop_2"}) {
     const std::string path = (libraries / fmt::format("lib{}_domain.so", name)).string();
     std::error_code absent;
     if (!std::filesystem::exists(path, absent)) continue;

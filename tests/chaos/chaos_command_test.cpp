@@ -92,6 +92,43 @@ TEST(AllScenarios, HoldOnPostgres) {
   expect_all_held(answer_of(finished), "ledger", true);
 }
 
+TEST(ChaosCommand, ScenariosFindBugsThatAreInTheEngineOnPurpose) {
+  const struct {
+    const char* bug;  // of base/planted.hpp
+    const char* scenario;
+    const char* domain;
+    const char* says;
+  } finds[] = {
+      {"apply_twice", "counted-once", "stock", "are left"},
+      {"drop_an_undo", "poison-mutation", "notes", "what they had shown is rolled back"},
+      {"overlook_a_clone", "clone-of-a-device", "ledger", ""},
+      {"skip_the_page_end", "interrupted-pull", "notes", "differs from the server"},
+      {"skip_a_backfill_row", "interrupted-pull", "notes", ""},
+      {"forget_an_exit", "moved-out-of-reach", "notes", "what is in his team"},
+      {"hide_a_revocation", "revoked-membership", "notes", "nothing of the team is left"},
+      {"leak_in_a_refusal", "revoked-membership", "notes", "no byte of what was written"},
+      {"prune_without_a_horizon", "tombstones-pruned-under-an-offline-fleet", "notes", ""},
+      {"bury_without_a_letter", "poison-mutation", "notes", "are dead letters"},
+      {"lose_a_crdt_update", "slow-reader", "docs", "differs from the server"},
+      {"skip_the_horizon", "gained-membership-lost-reply", "notes", "bob has every note"},
+  };
+  for (const auto& find : finds) {
+    SCOPED_TRACE(find.bug);
+    SpawnOptions planted = nizhal_environment();
+    const std::vector<std::string> arguments{NIZHAL_BIN "_planted_chaos", "chaos",      "--json",     "--domain",
+                                             domain_library(find.domain), "--scenario", find.scenario};
+    const auto healthy = process::run_process(arguments, planted, {}, kPatience);
+    ASSERT_TRUE(healthy);
+    EXPECT_EQ(healthy->status.code, 0) << "without the bug it holds: " << healthy->out << healthy->err;
+    planted.environment.emplace_back("NIZHAL_PLANT", find.bug);
+    const auto finished = process::run_process(arguments, planted, {}, kPatienceForAll);
+    ASSERT_TRUE(finished);
+    const json::value answer = answer_of(*finished, 1);
+    EXPECT_NE(to_text(answer).find("\"failed\":\""), std::string::npos) << to_text(answer);
+    EXPECT_NE(to_text(answer).find(find.says), std::string::npos) << to_text(answer);
+  }
+}
+
 TEST(ChaosCommand, WrongUsageIsExitTwoAndSaysWhatToDo) {
   const std::string notes = domain_library("notes");
   struct Call {

@@ -1,0 +1,3 @@
+#include "stock.hpp"
+
+NIZHAL_DOMAIN(stock::domain)
