@@ -50,10 +50,10 @@ class GeneratedWorkload : public Workload {
     return Call{std::move((*drawn)->mutator), std::move((*drawn)->values)};
   }
   std::vector<std::string> membership_change(Scopes& server, Random& random) override {
-    return told(generator_.membership_change(Dialect::sqlite, rows_of(server), random));
+    return drawn(generator_.membership_change(Dialect::sqlite, rows_of(server), random));
   }
   std::vector<std::string> foreign_write(Scopes& server, Random& random) override {
-    return told(generator_.foreign_write(Dialect::sqlite, rows_of(server), random));
+    return drawn(generator_.foreign_write(Dialect::sqlite, rows_of(server), random));
   }
   void settled(const Call& call, bool is_applied) override {
     generator_.note(call.mutator, is_applied);
@@ -62,9 +62,9 @@ class GeneratedWorkload : public Workload {
   }
   void server_restored() override { checker_->restored(); }
   std::vector<std::string> violations(Scopes& server, bool is_calm) override {
-    auto sentences = told(checker_->check(rows_of(server), is_calm));
-    sentences.insert(sentences.end(), failures_.begin(), failures_.end());
-    return sentences;
+    auto sentences = checker_->check(rows_of(server), is_calm);
+    if (sentences) return std::move(*sentences);
+    return {"the server's rows cannot be read: " + sentences.error().message};
   }
 
  private:
@@ -73,17 +73,14 @@ class GeneratedWorkload : public Workload {
   workload::ServerRows rows_of(Scopes& server) const {
     return [this, &server](std::size_t table) { return server.rows(domain_->table(table)); };
   }
-  /// The server's rows can always be read from outside: it is told at the end when they could not.
-  std::vector<std::string> told(Result<std::vector<std::string>> texts) {
-    if (texts) return std::move(*texts);
-    failures_.push_back("the workload cannot read the server's rows: " + texts.error().message);
-    return {};
+  /// Nothing while the server's disk fails.
+  static std::vector<std::string> drawn(Result<std::vector<std::string>> statements) {
+    return statements ? std::move(*statements) : std::vector<std::string>{};
   }
 
   std::shared_ptr<const CompiledDomain> domain_;
   workload::Generator generator_;
   std::unique_ptr<workload::Checker> checker_;
-  std::vector<std::string> failures_;
 };
 
 }  // namespace

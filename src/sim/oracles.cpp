@@ -177,6 +177,9 @@ void Oracles::dealt_with(Device& device, const Answer& answer) {
   // A page that was not taken (for its disk, or because another sync began meanwhile) says nothing.
   const auto next = device.store().next_pull(1);
   if (!next || next->cursor != answer.cursor) return;
+  // Pages still wait for a last one that did not bring the cursor forward.
+  const auto staged = device.store().sql("SELECT count(*) FROM nizhal_staged");
+  if (!staged || std::get<std::int64_t>(staged->rows[0][0]) != 0) return;
   const auto base = device.base();
   if (!base) return;
   history_.count("complete pulls compared");
