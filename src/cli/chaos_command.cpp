@@ -166,10 +166,16 @@ int run(const Globals& globals, const Options& options) {
     if (globals.json) fmt::print(stderr, "{} {}\n", outcome->held ? "held  " : "FAILED", scenario.name);
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+  for (const std::string& name : left_out) {
+    const std::string why = fmt::format("left out: {} needs PostgreSQL (--db)", name);
+    if (globals.json)
+      fmt::print(stderr, "{}\n", why);
+    else
+      print_line(dim(why));
+  }
   if (globals.json) {
     print_json(outcomes);
   } else {
-    for (const std::string& name : left_out) print_line(dim(fmt::format("left out: {} needs PostgreSQL (--db)", name)));
     print_line(fmt::format("{} held, {} failed on {} in {:.1f} s, seed {}", chosen.size() - failed.size(),
                            failed.size(), prepared->database.empty() ? "SQLite" : "PostgreSQL", took.count(),
                            options.seed));
