@@ -101,6 +101,7 @@ Result<void> settle(StoreState& state, const protocol::PullPage& page, Confirmat
       return take_new_client_id(state);
     case Confirmation::restored:
       reached(Mark::restored_server_noticed);
+      applied.send_again = true;
       return renumber_after(state, *page.last_mutation_id, last_client_mutation_id);
   }
   return {};

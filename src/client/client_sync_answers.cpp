@@ -159,7 +159,7 @@ void ClientSync::State::pull_answered(const InFlight& request, const protocol::H
   went_well();
   sync_report.pulled_rows += applied->rows;
   presence.pulled(effects, *page);
-  if (applied->outcome_wanted || applied->identity_changed) push_wanted = true;
+  if (applied->outcome_wanted || applied->identity_changed || applied->send_again) push_wanted = true;
   set_status([&](StoreStatus& now) {
     now.progress_rows.reset();
     now.progress_total.reset();

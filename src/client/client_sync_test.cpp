@@ -276,6 +276,27 @@ TEST_F(Sync, ALostReplyIsFollowedUpUntilTheOutcomeIsKnown) {
   EXPECT_TRUE(device.outbox().empty());
 }
 
+TEST_F(Sync, WhatARestoredServerForgotIsPushedByItselfWhenAPullNoticesIt) {
+  device.add("n1", "a");
+  runtime.handle(Started{});
+  runtime.run(server);
+  const auto saved = server.clients;
+  device.add("n2", "b");
+  runtime.handle(Mutated{});
+  ASSERT_TRUE(runtime.is_push());
+  const SendRequest push = runtime.take();
+  runtime.handle(Answered{push.request, server.handle(push.http)});
+  ASSERT_EQ(device.outbox().size(), 1u) << "applied, and not yet covered by a pull";
+  server.clients = saved;
+  server.records.clear();
+  server.ids.clear();
+  server.epoch = "epoch-2";
+  server.remove("n2");
+  runtime.run(server);
+  EXPECT_EQ(server.notes(), (NoteRows{{"n1", "a"}, {"n2", "b"}}));
+  EXPECT_EQ(runtime.status().pending, 0u);
+}
+
 TEST_F(Sync, PokesDuringAPullMakeOneMore) {
   runtime.handle(Started{});
   const SendRequest first = runtime.take();

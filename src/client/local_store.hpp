@@ -147,6 +147,7 @@ class LocalStore {
     bool complete = false;          // the pull's last page came and is applied
     std::uint64_t rows = 0;         // rows and removals of this page
     bool outcome_wanted = false;    // something is covered whose outcome is unknown: push again
+    bool send_again = false;        // the server was put back: what it forgot and is pending here is to be pushed
     bool identity_changed = false;  // the store was a clone and took a new client id; complete only if none is pending
     std::optional<protocol::PullProgress> progress;
   };
