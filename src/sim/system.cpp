@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "domain/arguments_codec.hpp"
+#include "sim/report.hpp"
 #include "sim/streams.hpp"
 
 namespace nizhal::sim {
@@ -13,6 +14,15 @@ namespace {
 
 constexpr Timestamp kStart{1'767'312'000'000'000};  // 2026-01-02T00:00:00Z
 constexpr Micros kCalmBound = std::chrono::minutes(30);
+
+std::string first_pending(Device& device) {
+  const auto outbox = device.store().outbox();
+  if (!outbox || outbox->empty()) return {};
+  const PendingMutation& first = outbox->front();
+  return fmt::format(" its first is {} ({}), number {}, sent {} times{}{};", first.name, first.client_mutation_id,
+                     first.mutation_id.value_or(0), first.attempts, first.covered ? ", covered" : "",
+                     first.last_error.empty() ? "" : ", " + first.last_error);
+}
 
 }  // namespace
 
@@ -103,8 +113,19 @@ void System::run() {
     queue_.at(action.at, [this, action] { carry_out(action); });
   }
   run_until(plan.length);
+  write_more();
   if (!options_.only) provoke();
   if (!is_over()) calm();
+}
+
+/// Full disks and dead servers may have kept the apps from writing: people go on until the run means something.
+void System::write_more() {
+  if (options_.only || options_.mutations < kAppliedMin) return;
+  SeededRandom random(stream_seed(options_.seed, "more mutations"));
+  for (int tries = 0; tries < 1'000 && !is_over() && oracles_.applied() < kAppliedMin; ++tries) {
+    mutate(*devices_[random.below(devices_.size())], random);
+    run_until(queue_.now() + Micros(spread(random, 1'000, 4'000'000)));
+  }
 }
 
 void System::carry_out(const Action& action) {
@@ -330,8 +351,8 @@ std::string System::standing() const {
     }
     const StoreStatus status = device->status();
     if (status.pending > 0 || status.connection != StoreStatus::Connection::online || !device->last_sync_held())
-      text += fmt::format(" {} has {} pending, {};", device->name(), status.pending,
-                          status.last_error.empty() ? "no error" : status.last_error);
+      text += fmt::format(" {} has {} pending, {};{}", device->name(), status.pending,
+                          status.last_error.empty() ? "no error" : status.last_error, first_pending(*device));
   }
   return text;
 }

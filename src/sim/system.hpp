@@ -60,6 +60,7 @@ class System {
   void run_script(const std::vector<std::string>& statements, std::string_view what);
   void run_until(Micros end);
   bool is_over() const { return history_.violation().has_value(); }
+  void write_more();
   void calm();
   bool drain(Micros bound);
   void check_serial();
