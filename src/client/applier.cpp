@@ -64,6 +64,12 @@ Result<Confirmation> judge(StoreState& state, const protocol::PullPage& page) {
       return clone_noticed();
   }
   if (last < confirmed) return Confirmation::restored;
+  if (const std::string& epoch = meta.get(meta_key::kEpoch); !epoch.empty() && page.epoch != epoch) {
+    // Another generation that has not what was answered already: it was put back to before that.
+    auto forgot = outbox::has_outcome_above(state, last);
+    if (!forgot) return tl::unexpected(forgot.error());
+    if (*forgot) return Confirmation::restored;
+  }
   return last > confirmed ? Confirmation::covers : Confirmation::nothing;
 }
 

@@ -258,4 +258,8 @@ Result<void> note_settled(StoreState& state, const Settlement& settlement) {
 Result<bool> has_unsettled(StoreState& state) { return exists(state, "outcome_known = 0"); }
 Result<bool> has_covered_unknown(StoreState& state) { return exists(state, "covered = 1 AND outcome_known = 0"); }
 
+Result<bool> has_outcome_above(StoreState& state, std::int64_t mutation_id) {
+  return exists(state, fmt::format("outcome_known = 1 AND mutation_id > {}", mutation_id));
+}
+
 }  // namespace nizhal::client::outbox

@@ -66,6 +66,8 @@ enum class Which {
 [[nodiscard]] Result<bool> has_unsettled(StoreState& state);
 /// A pull covered something whose outcome is unknown (S4).
 [[nodiscard]] Result<bool> has_covered_unknown(StoreState& state);
+/// Something above this number has its outcome, and no pull covered it yet.
+[[nodiscard]] Result<bool> has_outcome_above(StoreState& state, std::int64_t mutation_id);
 
 std::string depends_on_text(const std::vector<std::string>& ids);
 std::vector<std::string> parse_depends_on(std::string_view text);
