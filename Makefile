@@ -6,7 +6,7 @@ BIN    := $(BUILD)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build run test check fmt fmt-check lint bench clean
+.PHONY: help deps build run test check fmt fmt-check lint bench soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -47,6 +47,16 @@ lint: deps $(BUILD)/build.ninja ## clang-tidy over the sources
 bench: deps $(BUILD)/build.ninja ## the benchmarks, each with its limit beside it (ARGS="push --rounds 3", ARGS=--json)
 	@cmake --build $(BUILD) -j $(JOBS) --target nizhal
 	@if [ -n "$$NIZHAL_DB" ]; then $(BIN)/nizhal bench $(ARGS); else tools/with_postgres.sh $(BIN)/nizhal bench $(ARGS); fi
+
+# A seed of the day unless SEED names one; what fails prints how to do it again.
+MINUTES ?= 30
+SEED    ?= $(shell date +%Y%m%d0000)
+soak: deps $(BUILD)/build.ninja ## hunt with the simulator for MINUTES=30 on the three examples in turn (SEED=… begins there)
+	@cmake --build $(BUILD) -j $(JOBS) --target nizhal notes_domain ledger_domain docs_domain
+	@for name in ledger notes docs; do \
+	  $(BIN)/nizhal sim --domain $(BUILD)/lib/lib$${name}_domain.so --seed $(SEED) \
+	    --minutes $$(awk 'BEGIN { print $(MINUTES) / 3 }') || exit $$?; \
+	done
 
 clean: ## remove all builds
 	rm -rf build
