@@ -1,5 +1,5 @@
-// A domain whose mutator does what the environment says (NIZHAL_FICKLE): it behaves; counts what the process did before;
-// draws from the operating system; or ends the process. `nizhal sim` is to find each out.
+// A domain whose mutator does what the environment says (NIZHAL_FICKLE): it behaves; counts what the process did
+// before; draws from the operating system; or ends the process. `nizhal sim` is to find each out.
 #include <cstdlib>
 #include <random>
 #include <string>
@@ -16,10 +16,8 @@ using nizhal::set;
 struct Item {
   std::string id, owner_id, text;
 };
-const auto items = nizhal::table<Item>("items")
-                       .key("id", &Item::id)
-                       .column("owner_id", &Item::owner_id)
-                       .column("text", &Item::text);
+const auto items =
+    nizhal::table<Item>("items").key("id", &Item::id).column("owner_id", &Item::owner_id).column("text", &Item::text);
 
 struct AddItem {
   std::string id, text;
@@ -57,7 +55,10 @@ nizhal::Domain domain() {
         if (!ctx.update(items, args.id, {set("text", args.text)})) return nizhal::reject("not_found", "no such item");
         return nizhal::done();
       });
-  d.rule("mine").prefix("own:").parameter("owner", nizhal::actor::owner_id).data(items, eq("owner_id", "owner"));
+  d.rule("mine")
+      .prefix("own:")
+      .parameter("owner", nizhal::actor::owner_id)
+      .data(items, nizhal::eq("owner_id", "owner"));
   return d;
 }
 
