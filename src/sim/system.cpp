@@ -190,6 +190,7 @@ void System::run_script(const std::vector<std::string>& statements, std::string_
 
 void System::calm() {
   history_.note("calm");
+  is_calm_ = true;
   network_.calm();
   cluster_.lift_faults();
   for (const auto& device : devices_) {

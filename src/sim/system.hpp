@@ -89,6 +89,7 @@ class System {
   std::map<Fault, std::uint64_t> happened_;
   std::set<std::string> settled_;                   // client mutation ids of which the workload knows what became
   std::map<const Device*, std::string> made_last_;  // the client mutation id
+  bool is_calm_ = false;
   bool has_backup_ = false;
   bool has_begun_release_ = false;
   std::map<std::size_t, std::size_t> users_;  // device → actor

@@ -86,7 +86,7 @@ void System::strike_server(Fault fault, Random& random) {
       history_.note("a backup is made");
       ++happened_[fault];
       queue_.after(Micros(spread(random, 20'000'000, 200'000'000)), [this, copy] {
-        if (std::exchange(has_backup_, true)) return;
+        if (is_calm_ || std::exchange(has_backup_, true)) return;
         scopes_.close();
         const auto restored = cluster_.restore(copy);
         history_.note("the backup is restored");
