@@ -16,8 +16,14 @@ struct Started {
 
 class Hunting {
  public:
-  Hunting(RunProcesses& processes, const HuntOptions& options, Clock& clock, const HuntWatcher& watcher)
-      : processes_(processes), options_(options), clock_(clock), watcher_(watcher), began_(clock.monotonic()) {}
+  Hunting(RunProcesses& processes, const CompiledDomain& domain, const HuntOptions& options, Clock& clock,
+          const HuntWatcher& watcher)
+      : processes_(processes),
+        domain_(domain),
+        options_(options),
+        clock_(clock),
+        watcher_(watcher),
+        began_(clock.monotonic()) {}
 
   Hunt run() {
     while (!hunt_.finding) {
@@ -75,7 +81,7 @@ class Hunting {
     if (watcher_.on_run) watcher_.on_run(hunt_.summary);
     if (!result.violation && !options_.is_narrowed()) {
       std::string reasons;
-      for (const std::string& reason : meaningless(started.options, result))
+      for (const std::string& reason : meaningless(domain_, started.options, result))
         reasons += (reasons.empty() ? "" : "; ") + reason;
       if (!reasons.empty())
         result.violation = Violation{Violation::Kind::meaningless, "meaning", std::move(reasons), result.virtual_time};
@@ -84,6 +90,7 @@ class Hunting {
   }
 
   RunProcesses& processes_;
+  const CompiledDomain& domain_;
   const HuntOptions& options_;
   Clock& clock_;
   const HuntWatcher& watcher_;
@@ -99,9 +106,9 @@ class Hunting {
 
 Hunt hunt(RunProcesses& processes, const CompiledDomain& domain, const HuntOptions& options, Clock& clock,
           const HuntWatcher& watcher) {
-  Hunt hunt = Hunting(processes, options, clock, watcher).run();
-  if (!hunt.finding && !options.is_narrowed())
-    hunt.meaningless = meaningless(domain, hunt.summary, options.overrides.faults.has_value());
+  Hunt hunt = Hunting(processes, domain, options, clock, watcher).run();
+  if (!hunt.finding && !options.is_narrowed() && !options.overrides.faults)
+    hunt.meaningless = meaningless(hunt.summary);
   return hunt;
 }
 

@@ -135,22 +135,39 @@ TEST_F(Hunting, ARunOfTwentyMutationsProvesTooLittleUnlessItWasAskedFor) {
   result.mutations_made = 20;
   result.applied = 9;
   result.silent_faults = {"power-cut"};
-  EXPECT_EQ(meaningless(options, result),
+  for (const auto& mutator : domain_->domain().mutators()) result.applied_by_mutator[mutator->name] = 1;
+  EXPECT_EQ(meaningless(*domain_, options, result),
             (std::vector<std::string>{"there are 2 devices, not 3", "9 mutations were applied, not 100",
                                       "9 of 20 mutations were applied, less than half",
                                       "the fault power-cut is on, and never happened"}));
   options.devices = 3;
   result.applied = result.mutations_made = 100;
   result.silent_faults.clear();
-  EXPECT_TRUE(meaningless(options, result).empty());
+  EXPECT_TRUE(meaningless(*domain_, options, result).empty());
 }
 
-TEST_F(Hunting, MutatorsThatWereNeverAppliedAreNamed) {
+TEST_F(Hunting, AMutatorThatARunNeverAppliedIsNamed) {
+  Options options = draw_options(1);
+  options.devices = 3;
+  options.faults = {};
+  RunResult result;
+  result.applied = result.mutations_made = 100;
+  for (const auto& mutator : domain_->domain().mutators()) result.applied_by_mutator[mutator->name] = 1;
+  EXPECT_TRUE(meaningless(*domain_, options, result).empty());
+  result.applied_by_mutator.erase("moveTeamNote");
+  EXPECT_EQ(meaningless(*domain_, options, result),
+            std::vector<std::string>{"the mutator moveTeamNote was never applied"});
+}
+
+TEST_F(Hunting, AFaultThatNoneOfManyRunsHadIsNamed) {
   Summary summary;
-  for (const auto& mutator : domain_->domain().mutators()) summary.applied_by_mutator[mutator->name] = 1;
-  EXPECT_TRUE(meaningless(*domain_, summary).empty());
-  summary.applied_by_mutator.erase("moveTeamNote");
-  EXPECT_EQ(meaningless(*domain_, summary), std::vector<std::string>{"the mutator moveTeamNote was never applied"});
+  summary.runs = 100;
+  for (std::size_t i = 0; i < kFaults; ++i) summary.runs_by_fault[to_string(static_cast<Fault>(i))] = 1;
+  EXPECT_TRUE(meaningless(summary).empty());
+  summary.runs_by_fault.erase("power-cut");
+  EXPECT_EQ(meaningless(summary), std::vector<std::string>{"no run had the fault power-cut"});
+  summary.runs = 99;
+  EXPECT_TRUE(meaningless(summary).empty());
 }
 
 TEST(RunCodec, AResultComesBackAsItWas) {

@@ -71,7 +71,7 @@ std::vector<std::string> Summary::never_reached() const {
   return names;
 }
 
-std::vector<std::string> meaningless(const Options& options, const RunResult& result) {
+std::vector<std::string> meaningless(const CompiledDomain& domain, const Options& options, const RunResult& result) {
   std::vector<std::string> reasons;
   if (options.devices < kDevicesMin)
     reasons.push_back(fmt::format("there are {} devices, not {}", options.devices, kDevicesMin));
@@ -80,17 +80,17 @@ std::vector<std::string> meaningless(const Options& options, const RunResult& re
   if (result.applied * 2 < result.mutations_made)
     reasons.push_back(
         fmt::format("{} of {} mutations were applied, less than half", result.applied, result.mutations_made));
+  for (const auto& mutator : domain.domain().mutators())
+    if (!result.applied_by_mutator.contains(mutator->name))
+      reasons.push_back(fmt::format("the mutator {} was never applied", mutator->name));
   for (const std::string& fault : result.silent_faults)
     reasons.push_back(fmt::format("the fault {} is on, and never happened", fault));
   return reasons;
 }
 
-std::vector<std::string> meaningless(const CompiledDomain& domain, const Summary& summary, bool faults_are_told) {
+std::vector<std::string> meaningless(const Summary& summary) {
   std::vector<std::string> reasons;
-  for (const auto& mutator : domain.domain().mutators())
-    if (!summary.applied_by_mutator.contains(mutator->name))
-      reasons.push_back(fmt::format("the mutator {} was never applied", mutator->name));
-  for (std::size_t i = 0; i < kFaults && summary.runs >= kRunsOfAllFaults && !faults_are_told; ++i) {
+  for (std::size_t i = 0; i < kFaults && summary.runs >= kRunsOfAllFaults; ++i) {
     const char* fault = to_string(static_cast<Fault>(i));
     if (!summary.runs_by_fault.contains(fault)) reasons.push_back(fmt::format("no run had the fault {}", fault));
   }

@@ -37,12 +37,11 @@ inline constexpr std::uint64_t kAppliedMin = 100;
 /// So many runs have every fault in one of them.
 inline constexpr std::uint64_t kRunsOfAllFaults = 100;
 
-/// Why a run proves little, one sentence each: too few devices, too little applied, too much refused, a fault that is
-/// on and never happened.
-std::vector<std::string> meaningless(const Options& options, const RunResult& result);
-/// The same of all runs together: a mutator that was never applied, a fault that none of many runs had.
-std::vector<std::string> meaningless(const CompiledDomain& domain, const Summary& summary,
-                                     bool faults_are_told = false);
+/// Why a run proves little, one sentence each: too few devices, too little applied, too much refused, a mutator that
+/// was never applied, a fault that is on and never happened.
+std::vector<std::string> meaningless(const CompiledDomain& domain, const Options& options, const RunResult& result);
+/// The same of all runs together: a fault that none of many runs had.
+std::vector<std::string> meaningless(const Summary& summary);
 
 /// One line: "100 runs, 41.2 virtual hours, 310 runs per minute, …, digest 5f…".
 std::string summary_line(const Summary& summary);

@@ -122,7 +122,13 @@ void System::run() {
 void System::write_more() {
   if (options_.only || options_.mutations < kAppliedMin) return;
   SeededRandom random(stream_seed(options_.seed, "more mutations"));
-  for (int tries = 0; tries < 1'000 && !is_over() && oracles_.applied() < kAppliedMin; ++tries) {
+  const auto is_enough = [this] {
+    const auto& applied = oracles_.applied_by_mutator();
+    const auto& mutators = domain_->domain().mutators();
+    return oracles_.applied() >= kAppliedMin &&
+           std::all_of(mutators.begin(), mutators.end(), [&](const auto& one) { return applied.contains(one->name); });
+  };
+  for (int tries = 0; tries < 1'000 && !is_over() && !is_enough(); ++tries) {
     mutate(*devices_[random.below(devices_.size())], random);
     run_until(queue_.now() + Micros(spread(random, 1'000, 4'000'000)));
   }

@@ -98,7 +98,7 @@ int run(const std::set<std::string_view>& wanted) {
   Domains domains;
   std::map<std::string, std::pair<Canary, std::uint64_t>> healthy;  // by domain and faults: the most runs that one took
   int failures = 0;
-  fmt::print("{:<26} {:<7} {:>9}  {:<12} {:>7}  {}\n", "planted", "domain", "runs", "oracle", "seconds",
+  fmt::print("{:<26} {:<7} {:>9} {:>6}  {:<12} {:>7}  {}\n", "planted", "domain", "runs", "seed", "oracle", "seconds",
              "what it says");
   std::set<Planted> seen;
   for (const Canary& canary : kCanaries) {
@@ -110,8 +110,9 @@ int run(const std::set<std::string_view>& wanted) {
     // A crash or a refusal to begin would be no oracle's merit.
     const bool is_oracles = found.violation && (found.violation->kind == sim::Violation::Kind::safety ||
                                                 found.violation->kind == sim::Violation::Kind::liveness);
-    fmt::print("{:<26} {:<7} {:>3} of {:<2}  {:<12} {:>7.1f}  {}\n", to_string(canary.bug), canary.domain, found.runs,
-               canary.runs_max, is_oracles ? found.violation->oracle : "NOT FOUND", found.seconds,
+    fmt::print("{:<26} {:<7} {:>3} of {:<2} {:>6}  {:<12} {:>7.1f}  {}\n", to_string(canary.bug), canary.domain,
+               found.runs, canary.runs_max, first_seed + found.runs - 1,
+               is_oracles ? found.violation->oracle : "NOT FOUND", found.seconds,
                found.violation ? found.violation->what.substr(0, 100) : "");
     std::fflush(stdout);
     if (!is_oracles) ++failures;
@@ -120,7 +121,7 @@ int run(const std::set<std::string_view>& wanted) {
   }
   for (const auto& [name, most] : healthy) {
     const Found found = hunt(domains, most.first, first_seed, most.second);
-    fmt::print("{:<26} {:<7} {:>9}  {:<12} {:>7.1f}  {}\n", "nothing", most.first.domain, found.runs,
+    fmt::print("{:<26} {:<7} {:>9} {:>6}  {:<12} {:>7.1f}  {}\n", "nothing", most.first.domain, found.runs, "",
                found.violation ? found.violation->oracle : "-", found.seconds,
                found.violation ? found.violation->what : "");
     if (found.violation) ++failures;
