@@ -1,6 +1,6 @@
 // A child process with pipes on its three streams: the demo and the chaos scenarios play servers and devices with it,
-// and the tests that kill real processes use it too. The fact that must not break: no child outlives its ChildProcess, and
-// none holds a file or connection of this process open.
+// and the tests that kill real processes use it too. The fact that must not break: no child outlives its ChildProcess,
+// and none holds a file or connection of this process open.
 //
 // Threads: one reader thread per child empties both pipes, so a child never blocks on its output; the members may be
 // called from any thread, `wait` and `signal` from one at a time.

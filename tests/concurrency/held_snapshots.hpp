@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "server/test_storage.hpp"
-#include "storage/postgres/snapshot.hpp"
 #include "storage/forwarding.hpp"
+#include "storage/postgres/snapshot.hpp"
 
 namespace nizhal::testing {
 

@@ -237,7 +237,8 @@ std::optional<std::string> parameter_text(ColumnType type, const Value& value) {
     return std::to_string(*integer);
   }
   if (const auto* number = std::get_if<double>(&value)) return real_text(*number);
-  if (const auto* text = std::get_if<std::string>(&value)) return type == ColumnType::date ? postgres_time_text(*text) : *text;
+  if (const auto* text = std::get_if<std::string>(&value))
+    return type == ColumnType::date ? postgres_time_text(*text) : *text;
   if (const auto* blob = std::get_if<Blob>(&value)) return "\\x" + to_hex(blob->bytes);
   return std::nullopt;
 }
