@@ -99,11 +99,11 @@ std::vector<std::string> meaningless(const Summary& summary) {
 
 std::string summary_line(const Summary& summary) {
   return fmt::format(
-      "{} runs ({} of them twice), {:.1f} virtual hours; {:.0f} runs and {:.1f} virtual hours a minute; mutations: {} "
+      "{} run{} ({} of them twice), {:.1f} virtual hours; {:.0f} runs and {:.1f} virtual hours a minute; mutations: {} "
       "made, {} applied, {} refused; {} kinds of faults; digest {}",
-      summary.runs, summary.runs_twice, hours(summary.virtual_time), summary.runs_per_minute(),
-      summary.virtual_hours_per_minute(), summary.mutations_made, summary.applied, summary.refused,
-      summary.runs_by_fault.size(), summary.digest.substr(0, 16));
+      summary.runs, summary.runs == 1 ? "" : "s", summary.runs_twice, hours(summary.virtual_time),
+      summary.runs_per_minute(), summary.virtual_hours_per_minute(), summary.mutations_made, summary.applied,
+      summary.refused, summary.runs_by_fault.size(), summary.digest.substr(0, 16));
 }
 
 std::string summary_json(const Summary& summary) {

@@ -80,7 +80,7 @@ TEST(SimCommand, ASeedAndWhatItDrewArePrintedFirstAndASummaryLast) {
   EXPECT_EQ(lines[1].rfind("seed 5: ", 0), 0U) << lines[1];
   EXPECT_NE(lines[1].find("mutations"), std::string::npos);
   EXPECT_NE(lines[1].find("faults: "), std::string::npos);
-  EXPECT_EQ(lines.back().rfind("1 runs", 0), 0U) << lines.back();
+  EXPECT_EQ(lines.back().rfind("1 run ", 0), 0U) << lines.back();
   EXPECT_NE(lines.back().find("virtual hours a minute"), std::string::npos);
   EXPECT_NE(lines.back().find("digest "), std::string::npos);
 }
