@@ -1,6 +1,8 @@
 #include "sim/hunt.hpp"
 
+#include <algorithm>
 #include <deque>
+#include <string>
 #include <utility>
 
 #include <fmt/format.h>
@@ -13,6 +15,17 @@ struct Started {
   Options options;
   bool is_second = false;  // of a run that goes twice
 };
+
+/// Where the histories of two runs part, for a person who looks for the reason.
+std::string first_difference(const RunResult& first, const RunResult& second) {
+  const auto [one, other] = std::mismatch(first.last_lines.begin(), first.last_lines.end(), second.last_lines.begin(),
+                                          second.last_lines.end());
+  const auto text = [](const RunResult& run, auto at) -> std::string {
+    return at == run.last_lines.end() ? "its end" : *at;
+  };
+  return fmt::format("line {} is \"{}\" and \"{}\"", one - first.last_lines.begin() + 1, text(first, one),
+                     text(second, other));
+}
 
 class Hunting {
  public:
@@ -40,7 +53,7 @@ class Hunting {
  private:
   bool start_next() {
     if (second_) {
-      begin(*std::exchange(second_, std::nullopt), true);
+      begin(*std::exchange(second_, std::nullopt), true, true);
       return true;
     }
     const std::uint64_t runs = options_.runs.value_or(options_.time ? UINT64_MAX : 1);
@@ -50,13 +63,14 @@ class Hunting {
     drawn.trace = options_.trace;
     ++next_;
     if (watcher_.on_start) watcher_.on_start(drawn);
-    if (options_.twice_every > 0 && next_ % options_.twice_every == 0) second_ = drawn;
-    begin(std::move(drawn), false);
+    const bool goes_twice = options_.twice_every > 0 && next_ % options_.twice_every == 0;
+    if (goes_twice) second_ = drawn;
+    begin(std::move(drawn), false, goes_twice);
     return true;
   }
-  void begin(Options drawn, bool is_second) {
+  void begin(Options drawn, bool is_second, bool goes_twice) {
     if (is_second) drawn.trace = false;
-    processes_.start(drawn);
+    processes_.start(drawn, goes_twice ? RunProcesses::Lines::all : RunProcesses::Lines::last);
     started_.push_back({std::move(drawn), is_second});
   }
 
@@ -66,16 +80,17 @@ class Hunting {
     RunResult result = processes_.take();
     if (started.is_second) {
       ++hunt_.summary.runs_twice;
-      if (result.digest == last_digest_ && !result.violation) return;
+      if (result.digest == last_.digest && !result.violation) return;
       RunResult differing = std::move(result);
-      differing.violation = Violation{Violation::Kind::safety, "digest",
-                                      fmt::format("the same run twice came to {} and {}", last_digest_.substr(0, 16),
-                                                  differing.digest.substr(0, 16)),
-                                      differing.virtual_time};
+      differing.violation =
+          Violation{Violation::Kind::safety, "digest",
+                    fmt::format("the same run twice came to {} and {}: {}", last_.digest.substr(0, 16),
+                                differing.digest.substr(0, 16), first_difference(last_, differing)),
+                    differing.virtual_time};
       hunt_.finding = Finding{std::move(started.options), std::move(differing), true};
       return;
     }
-    last_digest_ = result.digest;
+    last_ = result;
     hunt_.summary.add(started.options, result);
     hunt_.summary.real_time = clock_.monotonic() - began_;
     if (watcher_.on_run) watcher_.on_run(hunt_.summary);
@@ -98,7 +113,7 @@ class Hunting {
   std::uint64_t next_ = 0;
   std::optional<Options> second_;
   std::deque<Started> started_;
-  std::string last_digest_;
+  RunResult last_;
   Hunt hunt_;
 };
 

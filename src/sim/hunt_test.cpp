@@ -116,6 +116,9 @@ TEST_F(Hunting, ARunThatIsNotTheSameTwiceIsFound) {
   EXPECT_TRUE(found.finding->is_not_deterministic);
   EXPECT_EQ(found.finding->options.seed, 4U);
   EXPECT_EQ(found.finding->result.violation->oracle, "digest");
+  // It tells where they part.
+  const std::string& what = found.finding->result.violation->what;
+  EXPECT_NE(what.find(": line "), std::string::npos) << what;
 }
 
 TEST_F(Hunting, NoRunBeginsAfterItsTimeIsUp) {

@@ -243,9 +243,10 @@ void Oracles::check_calm(Device& device) {
       history_.violated(Violation::Kind::safety, "history",
                         fmt::format("{}: {} ({}) is lost: neither applied nor refused nor a dead letter", device.name(),
                                     made.mutator, id));
-  // And what was refused, its app is told.
+  // And what was refused, its app is told. What a copy of the device sends again after its record was pruned can be
+  // both (the replies above say when it may not): then the device has heard the other of its two fates.
   for (const auto& [id, made] : made_)
-    if (made.device == device.number() && refused_ids_.contains(id) && !dead.contains(id))
+    if (made.device == device.number() && refused_ids_.contains(id) && !applied_.contains(id) && !dead.contains(id))
       history_.violated(Violation::Kind::safety, "history",
                         fmt::format("{}: {} ({}) was refused, and nobody is told", device.name(), made.mutator, id));
 }

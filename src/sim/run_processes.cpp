@@ -93,8 +93,9 @@ RunProcesses::~RunProcesses() {
   for (const auto& child : children_) child->wait();
 }
 
-void RunProcesses::start(const Options& options) {
+void RunProcesses::start(const Options& options, Lines lines) {
   auto child = std::make_unique<Child>();
+  if (lines == Lines::all) child->lines_kept = static_cast<std::size_t>(-1);
   auto folder = SimulationFolder::make();
   int ends[2] = {-1, -1};
   if (!folder) {
@@ -180,12 +181,6 @@ RunResult RunProcesses::take() {
   result.last_lines.assign(child.lines.begin(), child.lines.end());
   children_.pop_front();
   return result;
-}
-
-RunResult RunProcesses::run_with_all_lines(const Options& options) {
-  start(options);
-  children_.back()->lines_kept = static_cast<std::size_t>(-1);
-  return take();
 }
 
 }  // namespace nizhal::sim

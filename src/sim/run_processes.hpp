@@ -30,8 +30,9 @@ class RunProcesses {
 
   bool has_room() const { return children_.size() < setup_.at_once; }
   bool is_empty() const { return children_.empty(); }
+  enum class Lines { last, all };  // of the history, in the result
   /// With `options.trace` every line of the history goes to standard output as it comes.
-  void start(const Options& options);
+  void start(const Options& options, Lines lines = Lines::last);
   /// The result of the run that was started first; something was. A process that ended otherwise than with a result is
   /// a violation of the kind crash, with the history's lines until then.
   RunResult take();
@@ -39,8 +40,10 @@ class RunProcesses {
     start(options);
     return take();
   }
-  /// With all lines of its history, however many.
-  RunResult run_with_all_lines(const Options& options);
+  RunResult run_with_all_lines(const Options& options) {
+    start(options, Lines::all);
+    return take();
+  }
 
  private:
   struct Child;

@@ -1,5 +1,7 @@
 // Pushes at once on PostgreSQL, beside each other and beside other programs: exactly once (S19), all or nothing (S18),
 // within the actor's buckets at the moment of the commit (S21), and nothing lost between readers and writers.
+#include <fmt/core.h>
+
 #include "tests/races/push_world.hpp"
 
 namespace nizhal::testing {
@@ -172,15 +174,25 @@ TEST(ExactlyOnce, ACommitWhoseAnswerIsLostIsToldOnce) {
   world.other->run("SET synchronous_commit = local");
   world.other->run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
   world.other->run("SELECT pg_reload_conf()");
-  auto pushed = world.start_push("u1", {{.cmid = "a", .client = "c1", .mutation_id = 1}});
-  world.await_waiting("wait_event = 'SyncRep'");
+  // A commit before the setting is in force does not wait: another mutation, then.
+  std::string waiting;
+  Sent sent;
+  std::future<std::string> pushed;
+  while (waiting.empty()) {
+    sent = {.cmid = fmt::format("m{}", sent.mutation_id + 1), .client = "c1", .mutation_id = sent.mutation_id + 1};
+    pushed = world.start_push("u1", {sent});
+    while (waiting.empty() && pushed.wait_for(std::chrono::seconds(0)) != std::future_status::ready)
+      waiting = world.value("SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
+  }
+  // It is gone before the setting is: a wait that ended well before the signal is seen would still send its answer.
+  world.other->run("SELECT pg_terminate_backend(" + waiting + ")");
+  while (world.value("SELECT count(*) FROM pg_stat_activity WHERE pid = " + waiting) != "0") std::this_thread::yield();
   world.other->run("ALTER SYSTEM RESET synchronous_standby_names");
-  world.other->run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
   world.other->run("SELECT pg_reload_conf()");
   EXPECT_EQ(pushed.get(), "duplicate") << "it had been applied";
-  EXPECT_EQ(world.push("u1", {{.cmid = "a", .client = "c1", .mutation_id = 1}}), "duplicate");
-  EXPECT_EQ(world.value("SELECT count(*) FROM docs"), "1");
-  EXPECT_EQ(world.value("SELECT count(*) FROM nizhal.mutation"), "1");
+  EXPECT_EQ(world.push("u1", {sent}), "duplicate");
+  EXPECT_EQ(world.value("SELECT count(*) FROM docs"), std::to_string(sent.mutation_id));
+  EXPECT_EQ(world.value("SELECT count(*) FROM nizhal.mutation"), std::to_string(sent.mutation_id));
 }
 
 // What the database says no to
