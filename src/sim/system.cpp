@@ -33,7 +33,7 @@ System::System(std::shared_ptr<const CompiledDomain> domain, Options options, Wo
       folder_(std::move(folder)),
       sqlite_random_(stream_seed(options_.seed, "sqlite")),
       sqlite_outside_([this] { return replayed_time_.value_or(Timestamp{kStart.microseconds + queue_.now().count()}); },
-                      sqlite_random_),
+                      sqlite_random_, folder_),
       history_(queue_),
       scopes_(domain_, folder_ + "/server.db"),
       oracles_(domain_, scopes_, history_),

@@ -387,14 +387,17 @@ void forget(const std::shared_ptr<Disk::State>& disk) {
   std::erase(disks().all, disk);
 }
 
-SqliteOutside::SqliteOutside(std::function<Timestamp()> now, Random& random) : now_(std::move(now)), random_(random) {
+SqliteOutside::SqliteOutside(std::function<Timestamp()> now, Random& random, const std::string& folder)
+    : now_(std::move(now)), random_(random) {
   install_vfs();
   t_outside = this;
+  sqlite3_temp_directory = sqlite3_mprintf("%s", folder.c_str());
   sqlite3_randomness(0, nullptr);  // SQLite's generator is seeded anew at the next draw
 }
 
 SqliteOutside::~SqliteOutside() {
   t_outside = nullptr;
+  sqlite3_free(std::exchange(sqlite3_temp_directory, nullptr));
   sqlite3_randomness(0, nullptr);
 }
 

@@ -1,10 +1,12 @@
 // What SQLite asks its operating system for besides files, answered by a simulation: the time (strftime('now') in the
-// engine's triggers), random numbers (random(), salts of the write-ahead log), and waiting for locks.
+// engine's triggers), random numbers (random(), salts of the write-ahead log), waiting for locks, and where its
+// temporary files are.
 //
 // The fact that must not break: the same answers in, the same bytes in every file out.
 #pragma once
 
 #include <functional>
+#include <string>
 
 #include <nizhal/value.hpp>
 
@@ -17,8 +19,10 @@ namespace nizhal::sim {
 /// threads at once only the time is the thread's own, as SQLite has one generator of random numbers.
 class SqliteOutside {
  public:
-  /// `random` is drawn from when SQLite first needs it; give it a generator that nothing else draws from.
-  SqliteOutside(std::function<Timestamp()> now, Random& random);
+  /// `random` is drawn from when SQLite first needs it; give it a generator that nothing else draws from. SQLite draws
+  /// the names of its temporary files from it, too: two simulations of one seed at once would take them from each other
+  /// in a folder of both, so they are made in `folder`, of this one alone.
+  SqliteOutside(std::function<Timestamp()> now, Random& random, const std::string& folder);
   ~SqliteOutside();
   SqliteOutside(const SqliteOutside&) = delete;
   SqliteOutside& operator=(const SqliteOutside&) = delete;

@@ -4,10 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include "client/client_test_support.hpp"
 #include "server/test_domain.hpp"
@@ -33,7 +36,7 @@ std::pair<std::string, std::string> run(std::uint64_t seed) {
   EXPECT_TRUE(folder) << folder.error().message;
   ManualClock clock(kStart);
   SeededRandom random(seed);
-  const SqliteOutside outside([&] { return clock.now(); }, random);
+  const SqliteOutside outside([&] { return clock.now(); }, random, folder->path());
   const std::string path = folder->file("a.db");
   const auto connection = Connection::open(path, {});
   EXPECT_TRUE(connection) << connection.error().message;
@@ -66,7 +69,7 @@ std::string files_of_a_system(std::uint64_t seed) {
   EXPECT_TRUE(folder) << folder.error().message;
   ManualClock clock(kStart);
   SeededRandom random(seed), sqlite_random(seed + 1);
-  const SqliteOutside outside([&] { return clock.now(); }, sqlite_random);
+  const SqliteOutside outside([&] { return clock.now(); }, sqlite_random, folder->path());
   const std::string server = folder->file("server.db"), device = folder->file("device.db");
   {
     const auto domain = server::testing::compiled(server::testing::test_domain());
@@ -110,7 +113,7 @@ TEST(SqliteOutside, WaitsForNoLock) {
   ASSERT_TRUE(folder) << folder.error().message;
   ManualClock clock(kStart);
   SeededRandom random(1);
-  const SqliteOutside outside([&] { return clock.now(); }, random);
+  const SqliteOutside outside([&] { return clock.now(); }, random, folder->path());
   const std::string path = folder->file("a.db");
   const auto holder = Connection::open(path, {});
   ASSERT_TRUE(holder) << holder.error().message;
@@ -123,12 +126,36 @@ TEST(SqliteOutside, WaitsForNoLock) {
   EXPECT_EQ(begun.error().code, ErrorCode::busy) << begun.error().message;
 }
 
+/// SQLite removes them as soon as it has them open, so only the process's own handles tell where they are.
+TEST(SqliteOutside, TemporaryFilesAreInTheFolderOfTheSimulation) {
+  auto folder = SimulationFolder::make();
+  ASSERT_TRUE(folder) << folder.error().message;
+  SeededRandom random(1);
+  const SqliteOutside outside([] { return kStart; }, random, folder->path());
+  const auto connection = Connection::open(folder->file("a.db"), {});
+  ASSERT_TRUE(connection) << connection.error().message;
+  ASSERT_TRUE((*connection)
+                  ->execute("PRAGMA temp_store = FILE; CREATE TEMP TABLE t (a); PRAGMA temp.cache_size = 1; "
+                            "INSERT INTO t SELECT randomblob(4000) FROM (WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL "
+                            "SELECT i + 1 FROM n WHERE i < 100) SELECT i FROM n)"));
+  std::vector<std::string> temporary;
+  for (const auto& handle : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code closed;  // the handle of this very iteration
+    const std::string path = std::filesystem::read_symlink(handle.path(), closed).string();
+    if (path.find("etilqs") != std::string::npos) temporary.push_back(path);
+  }
+  EXPECT_FALSE(temporary.empty());
+  for (const std::string& path : temporary) EXPECT_EQ(path.find(folder->path() + "/"), 0U) << path;
+}
+
 TEST(SqliteOutside, GivesTheSystemsTimeBackWhenItGoes) {
+  auto folder = SimulationFolder::make();
+  ASSERT_TRUE(folder) << folder.error().message;
   SeededRandom random(1);
   const auto memory = Connection::open(":memory:", {});
   ASSERT_TRUE(memory) << memory.error().message;
   {
-    const SqliteOutside outside([] { return kStart; }, random);
+    const SqliteOutside outside([] { return kStart; }, random, folder->path());
     EXPECT_EQ(*(*memory)->query_text("SELECT strftime('%Y', 'now')"), "2026");
   }
   EXPECT_EQ(*(*memory)->query_integer("SELECT strftime('%s', 'now') = 1767323045"), 0);
