@@ -22,6 +22,8 @@ enum class Planted : std::uint8_t {
   acknowledge_before_commit,  // S18: a push is answered although its commit failed
   apply_twice,                // S19: what is recorded runs again when it is sent again
   overlook_a_clone,           // S19: another mutation under a used id is answered with that one's outcome
+  tell_a_skip_as_done,        // S5: a mutation that was given up is said to have run
+  forget_a_number,            // S18: the numbers of a bucket begin anew
   leak_in_a_refusal,          // S21: a refusal quotes a row that is out of the actor's reach
   poke_everybody,             // S23: pokes go to streams whose actors may not have the bucket
   // The device

@@ -138,6 +138,8 @@ std::string_view to_string(Mark mark) {
       return "foreign_client_id";
     case Mark::id_burned:
       return "id_burned";
+    case Mark::given_up_refused:
+      return "given_up_refused";
     case Mark::out_of_reach_refused:
       return "out_of_reach_refused";
     case Mark::savepoint_rolled_back:

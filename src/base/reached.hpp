@@ -83,6 +83,7 @@ enum class Mark : std::uint8_t {
   clone_refused,
   foreign_client_id,
   id_burned,             // handled before, under another id
+  given_up_refused,      // a skip came in its place before
   out_of_reach_refused,  // deny by default
   savepoint_rolled_back,
   batch_ended_by_constraint,

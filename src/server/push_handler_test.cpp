@@ -394,9 +394,25 @@ TEST_F(Push, ASkipBurnsItsIdAndDoesNothing) {
   EXPECT_EQ(world.push("u1", {skip}).statuses(), "applied");
   EXPECT_EQ(body_of("a"), "");
   EXPECT_EQ(last_id("u1", "c1"), 1);
-  // The mutation that it stands for, arriving late, is answered with the skip's outcome and does not run.
-  EXPECT_EQ(world.push("u1", {note("m1", "a", "c1", 1)}).statuses(), "duplicate");
+  // The mutation that it stands for, arriving late, does not run.
+  EXPECT_EQ(world.push("u1", {note("m1", "a", "c1", 1)}).statuses(), "rejected:given_up");
   EXPECT_EQ(body_of("a"), "");
+}
+
+TEST_F(Push, ACopyOfTheDeviceThatGaveAMutationUpIsNotToldThatItRan) {
+  world.push("u1", {with_name(note("m1", "a", "c1", 1), "nizhal.skip")});
+  EXPECT_EQ(world.push("u1", {note("m1", "a", "c2", 1)}).statuses(), "rejected:given_up");
+  EXPECT_EQ(world.push("u1", {note("m1", "a", "c2", 1)}).statuses(), "rejected:given_up") << "each time";
+  EXPECT_EQ(world.push("u1", {note("m1", "a")}).statuses(), "rejected:given_up") << "without a sequence, too";
+  EXPECT_EQ(body_of("a"), "");
+  EXPECT_EQ(last_id("u1", "c2"), 1) << "its id is burned, so what comes next is taken";
+  EXPECT_EQ(world.push("u1", {with_name(note("m1", "a", "c3", 1), "nizhal.skip")}).statuses(), "duplicate")
+      << "who gives it up as well hears that it was handled";
+  EXPECT_EQ(world.push("u1", {note("m2", "a", "c2", 2)}).statuses(), "applied");
+  EXPECT_EQ(world.push_plain("u1", {note("m1", "a", "c2", 1)}).status, 422);
+  Sent dependent = note("m3", "c", "c2", 3);
+  dependent.depends_on = {"m1"};
+  EXPECT_EQ(world.push("u1", {dependent}).statuses(), "rejected:dependency_rejected");
 }
 
 TEST_F(Push, ASkipOfWhatWasHandledTellsWhatBecameOfIt) {

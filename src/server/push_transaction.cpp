@@ -27,10 +27,22 @@ HandledMutation refused(const PushMutation& mutation, PushStatus status, int htt
   return handled;
 }
 
+/// A skip came in its place.
+bool was_given_up(const MutationRecord& record) { return record.name == protocol::kSkip; }
+
 /// The recorded outcome, told again: a refusal stays a refusal.
 HandledMutation recorded_outcome(const PushMutation& mutation, const MutationRecord& record) {
   HandledMutation handled;
   handled.result.client_mutation_id = mutation.client_mutation_id;
+  // A copy of the device that gave it up still wants it, and must not hear that it was done.
+  if (was_given_up(record) && mutation.name != protocol::kSkip && !is_planted(Planted::tell_a_skip_as_done)) {
+    reached(Mark::given_up_refused);
+    handled.result.status = PushStatus::rejected;
+    handled.result.code = "given_up";
+    handled.result.error = "a device gave this mutation up before it arrived: it did not run, and will not";
+    handled.http_status = 422;
+    return handled;
+  }
   handled.result.status = record.applied ? PushStatus::duplicate : PushStatus::rejected;
   handled.result.code = record.code;
   handled.result.error = record.error;
@@ -240,12 +252,12 @@ std::optional<Hlc> PushTransaction::stamp(const PushMutation& mutation, ClientRe
   return given;
 }
 
-/// The first of `dependsOn` that is on record as refused.
+/// The first of `dependsOn` that is on record as refused, or as given up.
 Result<std::optional<std::string>> PushTransaction::refused_dependency(const PushMutation& mutation) {
   for (const std::string& dependency : mutation.depends_on) {
     const auto record = transaction_.mutation(actor_, dependency);
     if (!record) return tl::unexpected(record.error());
-    if (*record && !(*record)->applied) return dependency;
+    if (*record && (!(*record)->applied || was_given_up(**record))) return dependency;
   }
   return std::nullopt;
 }

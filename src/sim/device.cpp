@@ -1,5 +1,7 @@
 #include "sim/device.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/json.hpp"
@@ -23,6 +25,22 @@ QuerySpec all_of(const TableDef& table) {
   QuerySpec all;
   all.table = &table;
   return all;
+}
+
+std::optional<std::string> bucket_key(const CompiledDomain& domain, const std::string& rule,
+                                      const RuleParameters& parameters) {
+  for (std::size_t i = 0; i < domain.definitions().size(); ++i) {
+    const BucketDefinition& definition = domain.definitions()[i];
+    if (std::find(definition.rules.begin(), definition.rules.end(), rule) == definition.rules.end()) continue;
+    std::vector<std::string> values;
+    for (const ParameterDef& parameter : definition.parameters) {
+      const auto value = parameters.find(parameter.name);
+      values.push_back(value == parameters.end() ? "" : value->second);
+    }
+    const auto bucket = domain.make_bucket(i, std::move(values));
+    return bucket ? std::optional(bucket->key) : std::nullopt;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -57,15 +75,9 @@ Device::~Device() { kill(); }
 void Device::start() {
   if (store_) return;
   ++run_;
-  client::LocalStoreOptions options;
-  options.path = setup_.path;
-  options.domain = setup_.domain;
-  options.actor = setup_.actor;
-  options.server = "http://sim";
-  // Full: what the app was told is kept survives a power cut, too.
-  options.durability = setup_.keeps_medium ? Durability::Full : Durability::Process;
-  if (is_switching_) options.other_actor = OtherActor::Archive;
-  auto opened = client::LocalStore::open(std::move(options), clock_, random_, Log{});
+  auto opened = open_store(OtherActor::Refuse);
+  // Its app asks the new user, who wants a file of their own.
+  if (!opened && is_switching_) opened = open_store(OtherActor::Archive);
   if (!opened) {
     history_.note(fmt::format("{} cannot open its store: {}", name_, to_string(opened.error().code)));
     queue_.after(kReopenAfter, [this, run = run_] {
@@ -78,7 +90,21 @@ void Device::start() {
   sync_ = std::make_unique<client::ClientSync>(*store_, clock_, random_, Log{},
                                                client::SyncOptions{.server = "http://sim", .has_token = true});
   watch();
+  if (setup_.chooses) subscribe_to_all();
   handle(client::Started{});
+}
+
+Result<std::unique_ptr<client::LocalStore>> Device::open_store(OtherActor other_actor) {
+  client::LocalStoreOptions options;
+  options.path = setup_.path;
+  options.domain = setup_.domain;
+  options.actor = setup_.actor;
+  options.server = "http://sim";
+  // Full: what the app was told is kept survives a power cut, too.
+  options.durability = setup_.keeps_medium ? Durability::Full : Durability::Process;
+  options.other_actor = other_actor;
+  if (setup_.chooses) options.coverage = Coverage::subscribed;
+  return client::LocalStore::open(std::move(options), clock_, random_, Log{});
 }
 
 void Device::watch() {
@@ -133,7 +159,53 @@ Result<void> Device::take_file_from(const std::string& path) {
 
 Result<Ticket> Device::mutate(std::string_view mutator, const MutatorDef::Values& values,
                               const MutateOptions& options) {
-  auto ticket = store_->mutate(mutator, values, options);
+  return was_made(store_->mutate(mutator, values, options));
+}
+Result<Ticket> Device::undo(std::string_view client_mutation_id) {
+  return was_made(store_->undo(client_mutation_id, {}));
+}
+Result<Ticket> Device::retry(std::int64_t dead_letter) { return was_made(store_->retry(dead_letter, std::nullopt)); }
+Result<void> Device::discard(std::int64_t dead_letter) {
+  auto done = store_->discard(dead_letter);
+  live_->process();
+  return done;
+}
+
+Result<void> Device::subscribe(std::string_view rule, const RuleParameters& parameters) {
+  return has_chosen(store_->subscribe(rule, parameters));
+}
+Result<void> Device::unsubscribe(std::string_view rule, const RuleParameters& parameters, std::chrono::seconds keep) {
+  return has_chosen(store_->unsubscribe(rule, parameters, keep));
+}
+Result<std::optional<ChosenBuckets>> Device::chosen() {
+  if (!setup_.chooses) return std::optional<ChosenBuckets>();
+  const auto all = store_->subscriptions();
+  if (!all) return tl::unexpected(all.error());
+  ChosenBuckets chosen;
+  for (const BucketSubscription& one : *all) {
+    if (one.until && *one.until <= clock_.now()) continue;
+    if (one.parameters.empty())
+      chosen.rules.insert(one.rule);
+    else if (const auto key = bucket_key(*setup_.domain, one.rule, one.parameters))
+      chosen.keys.insert(*key);
+  }
+  return chosen;
+}
+
+Result<void> Device::has_chosen(Result<void> done) {
+  if (done) handle(client::CoverageChanged{});
+  return done;
+}
+
+/// A new file begins with everything.
+void Device::subscribe_to_all() {
+  const auto chosen = store_->subscriptions();
+  if (!chosen || !chosen->empty()) return;
+  for (const auto& rule : setup_.domain->domain().rules())
+    if (!store_->subscribe(rule->name, {})) return;  // its disk fails; people go on choosing
+}
+
+Result<Ticket> Device::was_made(Result<Ticket> ticket) {
   live_->process();
   if (ticket) handle(client::Mutated{});
   return ticket;

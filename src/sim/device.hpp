@@ -43,6 +43,7 @@ class Device {
     Timestamp start;
     std::uint64_t seed = 0;
     bool keeps_medium = false;  // its power may be cut
+    bool chooses = false;       // its app holds the buckets that it asks for
   };
   Device(Setup setup, EventQueue& queue, History& history, DeviceNetwork& network);
   ~Device();
@@ -60,6 +61,7 @@ class Device {
   /// The app starts, and goes on trying when its file cannot be opened.
   void start();
   bool is_open() const { return store_ != nullptr; }
+  bool chooses() const { return setup_.chooses; }
   client::LocalStore& store() { return *store_; }
   StoreStatus status() const { return sync_->status(); }
   /// The process is gone between two of its instructions; nothing is said to anybody.
@@ -73,7 +75,15 @@ class Device {
   Result<void> copy_file_to(const std::string& path);
   Result<void> take_file_from(const std::string& path);
 
+  // What its app does
   Result<Ticket> mutate(std::string_view mutator, const MutatorDef::Values& values, const MutateOptions& options = {});
+  Result<Ticket> undo(std::string_view client_mutation_id);
+  Result<Ticket> retry(std::int64_t dead_letter);
+  Result<void> discard(std::int64_t dead_letter);
+  Result<void> subscribe(std::string_view rule, const RuleParameters& parameters);
+  /// What it asked for and has not given up; nothing: everything.
+  Result<std::optional<ChosenBuckets>> chosen();
+  Result<void> unsubscribe(std::string_view rule, const RuleParameters& parameters, std::chrono::seconds keep);
   void handle(const client::Event& event);
   /// Its app was told that there is no network, and not yet that there is one again.
   bool is_told_offline() const { return is_told_offline_; }
@@ -89,6 +99,10 @@ class Device {
 
  private:
   struct Live;
+  Result<std::unique_ptr<client::LocalStore>> open_store(OtherActor other_actor);
+  Result<Ticket> was_made(Result<Ticket> ticket);
+  Result<void> has_chosen(Result<void> done);
+  void subscribe_to_all();
   void carry_out(const client::Effect& effect);
   void watch();
 

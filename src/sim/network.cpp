@@ -136,7 +136,8 @@ void Network::deliver(const std::shared_ptr<Exchange>& exchange, bool is_copy) {
   const std::size_t instance = instance_for(*exchange->device);
   const Micros back = latency();
   const bool is_lost = strikes(Fault::lost_reply), is_late = strikes(Fault::delayed_message),
-             is_cut_short = strikes(Fault::truncated_answer), is_foreign = strikes(Fault::foreign_answer);
+             is_cut_short = strikes(Fault::truncated_answer), is_foreign = strikes(Fault::foreign_answer),
+             is_held_back = strikes(Fault::refused_body);
   const Micros delay = back + (is_late ? Micros(spread(random_, 500'000, 40'000'000)) : Micros(0));
   if (!cluster_.is_up(instance)) {
     queue_.after(back, [this, exchange] { fail(exchange, "the connection is refused", true); });
@@ -150,6 +151,14 @@ void Network::deliver(const std::shared_ptr<Exchange>& exchange, bool is_copy) {
     foreign.response.body =
         is_portal ? "<html><body>Welcome! Please sign in.</body></html>" : "<html>Bad Gateway</html>";
     queue_.after(delay, [this, exchange, foreign] { answer(exchange, foreign); });
+    return;
+  }
+  if (is_held_back) {
+    Answer too_large;
+    too_large.response.status = 413;
+    too_large.response.headers["content-type"] = "text/html";
+    too_large.response.body = "<html>Content Too Large</html>";
+    queue_.after(delay, [this, exchange, too_large] { answer(exchange, too_large); });
     return;
   }
   if (is_overloaded_) {

@@ -58,6 +58,7 @@ constexpr std::array<Kind, kFaults> kKinds = {{
     {"storage-stall", Class::server, 1, 4, 300},
     {"app-upgrade", Class::world, 1, 1, 250},
     {"token-rotation", Class::device, 1, 3, 300},
+    {"refused-body", Class::message, 20, 100, 300},
 }};
 
 const Kind& kind_of(Fault fault) { return kKinds[static_cast<std::size_t>(fault)]; }
@@ -92,6 +93,7 @@ Options draw_options(std::uint64_t seed, const Overrides& overrides) {
   SeededRandom setup(stream_seed(seed, "setup"));
   if (setup.below(2) == 0) options.page_rows_max = 1 + setup.below(8);
   options.has_tail = setup.below(4) > 0;
+  options.has_choosers = setup.below(3) == 0;
   if (overrides.devices) options.devices = std::max<std::size_t>(*overrides.devices, 1);
   if (overrides.mutations) options.mutations = *overrides.mutations;
   options.only = overrides.only;
@@ -124,6 +126,7 @@ std::string describe(const Options& options) {
       fmt::format("{} devices of {} users, {} mutations", options.devices, options.users, options.mutations);
   if (options.page_rows_max > 0) text += fmt::format(", pages of {}", options.page_rows_max);
   if (!options.has_tail) text += ", no tail";
+  if (options.has_choosers) text += ", some choose their buckets";
   text += "; faults:";
   if (options.faults.empty()) text += " none";
   bool is_first = true;

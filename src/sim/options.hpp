@@ -63,8 +63,10 @@ enum class Fault {
   // of a release: the servers', and then the apps', with what they have kept
   app_upgrade,
   token_rotation,  // the tokens that were given out count no more
+  // of messages
+  refused_body,  // a proxy's 413: what it holds back, the server never sees
 };
-inline constexpr std::size_t kFaults = static_cast<std::size_t>(Fault::token_rotation) + 1;
+inline constexpr std::size_t kFaults = static_cast<std::size_t>(Fault::refused_body) + 1;
 const char* to_string(Fault fault);
 /// It befalls messages by its rate, instead of being an action of the plan.
 bool is_of_messages(Fault fault);
@@ -76,6 +78,7 @@ struct Options {
   std::size_t mutations = 0;      // tried in the faults' phase
   std::size_t page_rows_max = 0;  // of the servers' pages; 0: as many as in real life, which is one page
   bool has_tail = true;           // pulls may be answered from memory
+  bool has_choosers = false;      // every other device's app chooses its buckets
   std::map<Fault, std::uint64_t> faults;
   /// The actions of the plan that are carried out; nothing: all.
   std::optional<std::set<std::size_t>> only = {};

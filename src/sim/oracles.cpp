@@ -46,8 +46,8 @@ bool is_settled(const protocol::PushResult& result) {
 Oracles::Oracles(std::shared_ptr<const CompiledDomain> domain, Scopes& scopes, History& history)
     : domain_(std::move(domain)), scopes_(scopes), history_(history) {}
 
-std::shared_ptr<const RowTexts> Oracles::scope_of(const Actor& actor) {
-  auto rows = scopes_.of(actor);
+std::shared_ptr<const RowTexts> Oracles::scope_of(const Actor& actor, const std::optional<ChosenBuckets>& chosen) {
+  auto rows = scopes_.of(actor, chosen);
   if (!rows) {
     if (is_disk_failing && is_disk_failing()) return nullptr;
     history_.violated(Violation::Kind::crash, "database", "the server's file cannot be read: " + rows.error().message);
@@ -86,7 +86,8 @@ Answer Oracles::answered(const Actor& actor, const protocol::HttpRequest& reques
       return answer;
     }
     answer.cursor = page->cursor;
-    if (!page->has_more) answer.scope = scope_of(actor);
+    const auto asked = protocol::decode_pull_request(request.body);
+    if (!page->has_more && asked) answer.scope = scope_of(actor, chosen_by(*asked));
   }
   if (request.path == protocol::kPushPath) take_push(actor, request, told);
   check_leak(actor, told.body, fmt::format("an answer ({}) to {}", told.status, request.path));
@@ -115,7 +116,7 @@ void Oracles::take_push(const Actor& actor, const protocol::HttpRequest& request
     if (is_refused && applied_.contains(id) && !is_forgotten)
       history_.violated(Violation::Kind::safety, "history", fmt::format("{} was applied, and is refused now", id));
     if (is_applied && applied_.emplace(id, name->second).second) {
-      if (result.status == protocol::PushStatus::applied) check_on_record(id);
+      check_on_record(result);
       ++applied_count_;
       ++applied_by_mutator_[std::string(name->second)];
       if (on_settled) on_settled(id, true);
@@ -128,19 +129,24 @@ void Oracles::take_push(const Actor& actor, const protocol::HttpRequest& request
   if (std::all_of(reply->results.begin(), reply->results.end(), is_settled)) settled_.push_back({actor, request});
 }
 
-/// Acknowledged means durable: what is answered "applied" can be read from the file at that moment.
-void Oracles::check_on_record(const std::string& client_mutation_id) {
+/// Acknowledged means durable: what is answered "applied" can be read from the file at that moment; and that something
+/// was done before is not said of what was given up before.
+void Oracles::check_on_record(const protocol::PushResult& result) {
   const auto connection = scopes_.connection();
   if (!connection) return;
   auto select =
       (*connection)
-          ->prepare("SELECT 1 FROM nizhal_audit WHERE client_mutation_id = ?1 AND outcome = 'applied' LIMIT 1");
+          ->prepare("SELECT mutator FROM nizhal_audit WHERE client_mutation_id = ?1 AND outcome = 'applied' LIMIT 1");
   if (!select) return;
-  select->bind_text(1, client_mutation_id);
+  select->bind_text(1, result.client_mutation_id);
   const auto found = select->step();
-  if (found && !*found)
+  if (!found) return;
+  if (!*found && result.status == protocol::PushStatus::applied)
     history_.violated(Violation::Kind::safety, "history",
-                      fmt::format("{} is said to be applied, and is not on record", client_mutation_id));
+                      fmt::format("{} is said to be applied, and is not on record", result.client_mutation_id));
+  if (*found && select->text(0) == protocol::kSkip)
+    history_.violated(Violation::Kind::safety, "history",
+                      fmt::format("{} is said to be applied, and was given up", result.client_mutation_id));
 }
 
 void Oracles::answered_again(const Settled& settled, const protocol::HttpResponse& response) {
@@ -202,6 +208,15 @@ void Oracles::mutated(Device& device, std::string_view mutator, const Result<Tic
                       fmt::format("{}: {} was accepted and is not in the outbox", device.name(), mutator));
 }
 
+void Oracles::letter_tended(Device& device, const DeadLetter& letter) {
+  const auto letters = device.store().dead_letters();
+  // Unless it is still there: its disk failed.
+  if (letters && std::any_of(letters->begin(), letters->end(),
+                             [&](const auto& left) { return left.client_mutation_id == letter.client_mutation_id; }))
+    return;
+  made_.erase(letter.client_mutation_id);
+}
+
 void Oracles::server_restored() {
   settled_.clear();  // it has forgotten these, and may run them
   // What it had answered, its device has long let go of.
@@ -222,8 +237,9 @@ void Oracles::device_replaced(const Device& device) {
 
 void Oracles::check_calm(Device& device) {
   const auto visible = device.visible();
-  const auto scope = scopes_.of(device.actor());
-  if (!visible || !scope) {
+  const auto chosen = device.chosen();
+  const auto scope = scopes_.of(device.actor(), chosen.value_or(std::nullopt));
+  if (!visible || !chosen || !scope) {
     history_.violated(Violation::Kind::crash, "calm", "what is there cannot be read");
     return;
   }

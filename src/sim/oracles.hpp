@@ -39,6 +39,8 @@ class Oracles {
   void logged(std::string_view line);
   /// The device has dealt with an answer.
   void dealt_with(Device& device, const Answer& answer);
+  /// Its user retried or discarded it, or tried to.
+  void letter_tended(Device& device, const DeadLetter& letter);
   /// A mutation that the device's app made, or was refused.
   void mutated(Device& device, std::string_view mutator, const Result<Ticket>& ticket);
   /// An older state of the server came back: what it forgot is not lost by us.
@@ -75,9 +77,9 @@ class Oracles {
 
  private:
   using Tokens = std::set<std::string, std::less<>>;
-  std::shared_ptr<const RowTexts> scope_of(const Actor& actor);
+  std::shared_ptr<const RowTexts> scope_of(const Actor& actor, const std::optional<ChosenBuckets>& chosen = {});
   void check_leak(const Actor& actor, std::string_view bytes, std::string_view where);
-  void check_on_record(const std::string& client_mutation_id);
+  void check_on_record(const protocol::PushResult& result);
   void take_push(const Actor& actor, const protocol::HttpRequest& request, const protocol::HttpResponse& response);
 
   std::shared_ptr<const CompiledDomain> domain_;

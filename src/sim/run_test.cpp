@@ -57,6 +57,20 @@ TEST_F(Simulation, EachFaultAloneHappensAndNothingBreaks) {
   }
 }
 
+TEST_F(Simulation, PeopleRetryDiscardUndoAndChooseTheirBuckets) {
+  const std::uint64_t seed = ::nizhal::test_seed("simulated people", 1);
+  std::map<std::string, std::uint64_t> counts;
+  for (std::uint64_t i = 0; i < 12; ++i) {
+    const Options options = draw_options(seed + i);
+    const RunResult result = run(options);
+    ASSERT_FALSE(result.violation) << told(options, result);
+    for (const auto& [what, times] : result.counts) counts[what] += times;
+  }
+  for (const char* what :
+       {"letters retried", "letters discarded", "mutations undone", "buckets chosen", "buckets given up"})
+    EXPECT_GT(counts[what], 0U) << what << ", from seed " << seed;
+}
+
 TEST_F(Simulation, OneSeedTwiceGivesOneDigest) {
   const std::uint64_t seed = ::nizhal::test_seed("simulation twice", 100);
   for (std::uint64_t i = 0; i < 5; ++i) {

@@ -1,5 +1,7 @@
 #include "sim/scope.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include <nizhal/crdt.hpp>
@@ -86,6 +88,35 @@ std::optional<std::string> rule_sql(const CompiledDomain& domain, const RuleDef&
   return fmt::format("SELECT {} FROM {} AS d WHERE {}", column_list(table, "d"), quote_identifier(table.name), where);
 }
 
+/// Of one bucket, in the order of the rule's parameters; empty: of all.
+using ParameterValues = std::vector<std::string>;
+
+/// The rule's buckets that were chosen.
+std::vector<ParameterValues> chosen_values(const CompiledDomain& domain, const RuleDef& rule,
+                                           const ChosenBuckets& chosen) {
+  std::vector<ParameterValues> values;
+  for (std::size_t i = 0; i < domain.definitions().size(); ++i) {
+    // A bucket is the same one for all rules that share its definition.
+    const auto& sharing = domain.definitions()[i].rules;
+    if (std::find(sharing.begin(), sharing.end(), rule.name) == sharing.end()) continue;
+    for (const std::string& other : sharing)
+      if (chosen.rules.contains(other)) return {{}};
+    for (const std::string& key : chosen.keys)
+      if (const auto bucket = domain.parse_bucket(key); bucket && bucket->definition == i)
+        values.push_back(bucket->values);
+  }
+  return values;
+}
+
+std::string values_sql(const RuleDef& rule, const RuleDataDef& data, const ParameterValues& values) {
+  std::string text;
+  for (std::size_t i = 0; i < values.size(); ++i)
+    text += fmt::format(" AND CAST(d.{} AS TEXT) = {}",
+                        quote_identifier(parameter_condition(data, rule.parameters[i].name)->column),
+                        quote_text(values[i]));
+  return text;
+}
+
 Result<void> add_rows(sqlite::Connection& connection, const std::string& sql, const TableDef& table, RowTexts& into) {
   auto select = connection.prepare(sql);
   if (!select) return tl::unexpected(select.error());
@@ -99,6 +130,14 @@ Result<void> add_rows(sqlite::Connection& connection, const std::string& sql, co
 }
 
 }  // namespace
+
+std::optional<ChosenBuckets> chosen_by(const protocol::PullRequest& request) {
+  if (!request.buckets && !request.sync_rules) return std::nullopt;
+  ChosenBuckets chosen;
+  if (request.buckets) chosen.keys.insert(request.buckets->begin(), request.buckets->end());
+  if (request.sync_rules) chosen.rules.insert(request.sync_rules->begin(), request.sync_rules->end());
+  return chosen;
+}
 
 std::string row_name(const TableDef& table, std::string_view key) { return table.name + "/" + std::string(key); }
 
@@ -132,16 +171,20 @@ Result<sqlite::Connection*> Scopes::connection() {
   return connection_.get();
 }
 
-Result<RowTexts> Scopes::of(const Actor& actor) {
+Result<RowTexts> Scopes::of(const Actor& actor, const std::optional<ChosenBuckets>& chosen) {
   const auto connection = this->connection();
   if (!connection) return tl::unexpected(connection.error());
   RowTexts rows;
   for (const auto& rule : domain_->domain().rules()) {
+    const auto narrowed = chosen ? chosen_values(*domain_, *rule, *chosen) : std::vector<ParameterValues>{{}};
     for (const RuleDataDef& data : rule->data) {
       const auto sql = rule_sql(*domain_, *rule, data, actor);
       if (!sql) continue;
-      const auto added = add_rows(**connection, *sql, *domain_->domain().find_table(data.table), rows);
-      if (!added) return tl::unexpected(added.error());
+      for (const ParameterValues& values : narrowed) {
+        const auto added = add_rows(**connection, *sql + values_sql(*rule, data, values),
+                                    *domain_->domain().find_table(data.table), rows);
+        if (!added) return tl::unexpected(added.error());
+      }
     }
   }
   return rows;

@@ -26,14 +26,13 @@ class AtOnce : public Executor {
 struct Handled {
   std::int64_t version = 0;
   Timestamp at;
-  std::string user_id, owner_id, client_id, client_mutation_id, outcome;
+  std::string user_id, owner_id, client_id, client_mutation_id, outcome, mutator;
 };
 
 Result<std::vector<Handled>> read_audit(sqlite::Connection& connection) {
   auto select = connection.prepare(
-      "SELECT version, at_us, user_id, owner_id, coalesce(client_id, ''), client_mutation_id, outcome FROM "
-      "nizhal_audit "
-      "ORDER BY version, seq");
+      "SELECT version, at_us, user_id, owner_id, coalesce(client_id, ''), client_mutation_id, outcome, mutator FROM "
+      "nizhal_audit ORDER BY version, seq");
   if (!select) return tl::unexpected(select.error());
   std::vector<Handled> handled;
   for (;;) {
@@ -42,7 +41,7 @@ Result<std::vector<Handled>> read_audit(sqlite::Connection& connection) {
     if (!*more) return handled;
     handled.push_back({select->integer(0), Timestamp{select->integer(1)}, std::string(select->text(2)),
                        std::string(select->text(3)), std::string(select->text(4)), std::string(select->text(5)),
-                       std::string(select->text(6))});
+                       std::string(select->text(6)), std::string(select->text(7))});
   }
 }
 
@@ -83,6 +82,15 @@ void SerialReplay::sent(Timestamp at, std::string_view push_body) {
 const protocol::PushMutation* SerialReplay::sending(const std::string& client_mutation_id) const {
   const auto sent = mutations_.find(client_mutation_id);
   return sent == mutations_.end() ? nullptr : &sent->second.back().mutation;
+}
+
+/// The one that was handled then, or shortly before when it waited for others; null: there is none.
+const protocol::PushMutation* SerialReplay::sent_at(const std::string& client_mutation_id, Timestamp at) const {
+  const auto sent = mutations_.find(client_mutation_id);
+  if (sent == mutations_.end()) return nullptr;
+  const auto later = std::find_if(sent->second.begin(), sent->second.end(),
+                                  [&](const Sent& one) { return one.at.microseconds > at.microseconds; });
+  return later == sent->second.begin() ? nullptr : &std::prev(later)->mutation;
 }
 
 void SerialReplay::wrote(Scopes& server, Timestamp at, const std::vector<std::string>& statements) {
@@ -129,14 +137,18 @@ Result<std::string> SerialReplay::difference(Scopes& server) {
   std::map<std::string, std::uint64_t> numbers;  // by client id: what it sent in vain leaves no hole here
   for (const Handled& entry : *handled) {
     run_scripts(entry.version);
-    const auto sent = mutations_.find(entry.client_mutation_id);
-    if (sent == mutations_.end()) continue;  // a skip
-    // The one that was handled then, or shortly before when it waited for others.
-    const auto later = std::find_if(sent->second.begin(), sent->second.end(),
-                                    [&](const Sent& one) { return one.at.microseconds > entry.at.microseconds; });
-    if (later == sent->second.begin())
-      return fmt::format("{} was handled before anybody sent it", entry.client_mutation_id);
-    protocol::PushMutation mutation = std::prev(later)->mutation;
+    const protocol::PushMutation* handled_then = nullptr;
+    protocol::PushMutation skip;
+    if (entry.mutator == protocol::kSkip) {
+      skip.client_mutation_id = entry.client_mutation_id;
+      skip.name = protocol::kSkip;
+      skip.args = json::object{};
+      handled_then = &skip;
+    } else {
+      handled_then = sent_at(entry.client_mutation_id, entry.at);
+    }
+    if (!handled_then) return fmt::format("{} was handled before anybody sent it", entry.client_mutation_id);
+    protocol::PushMutation mutation = *handled_then;
     if (!entry.client_id.empty()) {
       mutation.client_id = entry.client_id;
       mutation.mutation_id = MutationId{++numbers[entry.client_id]};

@@ -30,7 +30,7 @@ class SerialReplay {
   void wrote(Scopes& server, Timestamp at, const std::vector<std::string>& statements);
   /// From now on the two cannot be compared: the record of what was done is gone, or the server was put back.
   void give_up() { is_comparable_ = false; }
-  /// The last release: what was sent by earlier ones it takes, too.
+  /// The last release, as one that takes all that earlier ones sent.
   void upgrade(std::shared_ptr<const CompiledDomain> domain) { domain_ = std::move(domain); }
   bool is_comparable() const { return is_comparable_; }
 
@@ -38,6 +38,7 @@ class SerialReplay {
   Result<std::string> difference(Scopes& server);
 
  private:
+  const protocol::PushMutation* sent_at(const std::string& client_mutation_id, Timestamp at) const;
   struct Script {
     std::int64_t version = 0;  // of the database, after it
     Timestamp at;

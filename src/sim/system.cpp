@@ -88,7 +88,8 @@ void System::open() {
                                                .actor = actors_[users_[i]],
                                                .start = kStart,
                                                .seed = stream_seed(options_.seed, "device", i),
-                                               .keeps_medium = options_.faults.contains(Fault::power_cut)},
+                                               .keeps_medium = options_.faults.contains(Fault::power_cut),
+                                               .chooses = options_.has_choosers && i % 2 == 1},
                                  queue_, history_, network_));
     queue_.at(Micros(static_cast<std::int64_t>(i) * 700'000), [device = devices_.back().get()] { device->start(); });
   }
@@ -118,18 +119,19 @@ void System::run() {
   if (!is_over()) calm();
 }
 
-/// Full disks and dead servers may have kept the apps from writing: people go on until the run means something.
+/// Full disks and dead servers may have kept the apps from writing, and much may have gone with a lost file: people go
+/// on until the run means something.
 void System::write_more() {
   if (options_.only || options_.mutations < kAppliedMin) return;
   SeededRandom random(stream_seed(options_.seed, "more mutations"));
   const auto is_enough = [this] {
     const auto& applied = oracles_.applied_by_mutator();
     const auto& mutators = domain_->domain().mutators();
-    return oracles_.applied() >= kAppliedMin &&
+    return oracles_.applied() >= kAppliedMin && oracles_.applied() * 2 >= history_.counted("mutations made") &&
            std::all_of(mutators.begin(), mutators.end(), [&](const auto& one) { return applied.contains(one->name); });
   };
   for (int tries = 0; tries < 1'000 && !is_over() && !is_enough(); ++tries) {
-    mutate(*devices_[random.below(devices_.size())], random);
+    use(*devices_[random.below(devices_.size())], random);
     run_until(queue_.now() + Micros(spread(random, 1'000, 4'000'000)));
   }
 }
@@ -137,7 +139,7 @@ void System::write_more() {
 void System::carry_out(const Action& action) {
   SeededRandom random(action.seed);
   if (action.fault) return strike(action, random);
-  mutate(*devices_[action.device], random);
+  use(*devices_[action.device], random);
 }
 
 /// A fault that found nothing to strike (a disk that nobody used in time, a device that was down) strikes again, with
@@ -157,30 +159,11 @@ void System::provoke() {
       for (const auto& device : devices_)
         queue_.after(Micros(spread(random, 100'000, 8'000'000)), [this, device = device.get(), seed = random.next()] {
           SeededRandom own(seed);
-          mutate(*device, own);
+          use(*device, own);
         });
       run_until(queue_.now() + Micros(10'000'000));
     }
   }
-}
-
-void System::mutate(Device& device, Random& random) {
-  if (!device.is_open()) return;
-  const auto call = workload_.next(device, random);
-  if (!call) return;
-  MutateOptions mutate_options;
-  const auto before = made_last_.find(&device);
-  if (chance(random, 150) && before != made_last_.end()) mutate_options.depends_on = {before->second};
-  const auto ticket = device.mutate(call->mutator, call->values, mutate_options);
-  history_.count("mutations tried");
-  history_.note(fmt::format("{} {} {}", device.name(), call->mutator,
-                            ticket ? fmt::format("is made: {}", ticket->client_mutation_id)
-                                   : fmt::format("is refused ({})", to_string(ticket.error().code))));
-  if (ticket) {
-    history_.count("mutations made");
-    made_last_[&device] = ticket->client_mutation_id;
-  }
-  oracles_.mutated(device, call->mutator, ticket);
 }
 
 void System::run_script(const std::vector<std::string>& statements, std::string_view what) {
@@ -252,11 +235,11 @@ void System::settle_from_audit() {
   if (!connection) return;
   auto select = (*connection)
                     ->prepare(
-                        "SELECT client_mutation_id, outcome FROM nizhal_audit WHERE outcome <> 'duplicate' ORDER BY "
-                        "version, seq");
+                        "SELECT client_mutation_id, outcome, mutator FROM nizhal_audit WHERE outcome <> 'duplicate' "
+                        "ORDER BY version, seq");
   if (!select) return;
   for (auto more = select->step(); more && *more; more = select->step())
-    settle(std::string(select->text(0)), select->text(1) == "applied");
+    settle(std::string(select->text(0)), select->text(1) == "applied" && select->text(2) != protocol::kSkip);
 }
 
 /// The replay oracle: every push that was settled, in the order of then.

@@ -43,7 +43,12 @@ class System {
   void open();
   void carry_out(const Action& action);
   void provoke();
+  void use(Device& device, Random& random);
   void mutate(Device& device, Random& random);
+  void was_made(Device& device, std::string_view mutator, const Result<Ticket>& ticket);
+  bool tend_letter(Device& device, Random& random);
+  bool take_back(Device& device);
+  bool choose_buckets(Device& device, Random& random);
   void strike(const Action& action, Random& random);
   void strike_server(Fault fault, Random& random);
   void strike_device(Fault fault, Device& device, Random& random);
@@ -57,6 +62,7 @@ class System {
   void settle_from_audit();
   void upgrade_app(Device& device);
   void send_hostile(Random& random);
+  std::string hostile_body(const std::string& path, Random& random);
   void run_script(const std::vector<std::string>& statements, std::string_view what);
   void run_until(Micros end);
   bool is_over() const { return history_.violation().has_value(); }

@@ -1,6 +1,8 @@
 // What strikes a system: each fault carried out, and counted when it happened.
 #include <fmt/format.h>
 
+#include "base/json.hpp"
+#include "protocol/cursor.hpp"
 #include "sim/release.hpp"
 #include "sim/streams.hpp"
 #include "sim/system.hpp"
@@ -339,7 +341,8 @@ void System::begin_release() {
   if (std::exchange(has_begun_release_, true)) return;
   scopes_.upgrade(next_release_);
   oracles_.upgrade(next_release_);
-  serial_.upgrade(next_release_);
+  // What went through the old servers before, it takes as it is.
+  if (auto lenient = next_release(*domain_, EarlierArguments::all_taken)) serial_.upgrade(std::move(*lenient));
   SeededRandom random(stream_seed(options_.seed, "release"));
   run_script(release_statements(actors_, random), "the release brings rows");
 }
@@ -352,9 +355,10 @@ void System::upgrade_app(Device& device) {
   device.start();
 }
 
-void System::send_hostile(Random& random) {
-  if (!cluster_.is_up(0)) return;
-  static constexpr const char* kBodies[] = {
+/// Malformed, or well-formed and with what belongs to another device: its client id, its cursor as it is, altered, or
+/// one of the future.
+std::string System::hostile_body(const std::string& path, Random& random) {
+  static constexpr const char* kMalformed[] = {
       "",
       "{",
       "[]",
@@ -368,6 +372,33 @@ void System::send_hostile(Random& random) {
       "{\"cursor\":\"\",\"buckets\":[\"team:t1\",\"\\u0000\",\"o1/../o2\"]}",
       "\xff\xfe\x00\x01",
   };
+  const auto way = random.below(3);
+  Device& victim = *devices_[random.below(devices_.size())];
+  std::optional<protocol::PullRequest> stolen;
+  if (way > 0 && victim.is_open())
+    if (auto pull = victim.store().next_pull(1)) stolen = std::move(*pull);
+  if (!stolen) return kMalformed[random.below(std::size(kMalformed))];
+  if (path == protocol::kPushPath) {
+    protocol::PushMutation skip;
+    skip.name = protocol::kSkip;
+    skip.args = json::object{};
+    skip.client_mutation_id = fmt::format("hostile-{:016x}", random.next());
+    skip.client_id = victim.store().client_id();
+    skip.mutation_id = MutationId{1 + random.below(60)};
+    return protocol::encode_push_request({.mutations = {skip}, .results = true});
+  }
+  if (auto cursor = protocol::decode_cursor(stolen->cursor); cursor && way == 2) {
+    cursor->position = Version{number(cursor->position) + 1 + random.below(1'000'000)};
+    stolen->cursor = protocol::encode_cursor(*cursor);
+  } else if (cursor && random.below(2) == 0) {
+    char& changed = stolen->cursor[random.below(stolen->cursor.size())];
+    changed = changed == 'A' ? 'B' : 'A';
+  }
+  return protocol::encode_pull_request(*stolen);
+}
+
+void System::send_hostile(Random& random) {
+  if (!cluster_.is_up(0)) return;
   const Actor& actor = actors_[random.below(actors_.size())];
   protocol::HttpRequest request;
   request.method = "POST";
@@ -378,7 +409,7 @@ void System::send_hostile(Random& random) {
   if (way == 0) token.back() = token.back() == 'A' ? 'B' : 'A';
   if (way == 1) token = "not.a.token";
   if (way != 2) request.headers["authorization"] = "Bearer " + token;
-  request.body = kBodies[random.below(std::size(kBodies))];
+  request.body = hostile_body(request.path, random);
   cluster_.handle(0, request, [this, way, actor, request](std::optional<protocol::HttpResponse> response) {
     if (!response) return;
     history_.note(fmt::format("a hostile client is answered {}", response->status));
@@ -387,7 +418,7 @@ void System::send_hostile(Random& random) {
                         fmt::format("a request without a valid token is answered {}", response->status));
     if (response->status >= 500 && !cluster_.is_storage_failing())
       history_.violated(Violation::Kind::safety, "hostile",
-                        fmt::format("a malformed request is answered {}", response->status));
+                        fmt::format("a hostile request is answered {}", response->status));
     (void)oracles_.answered(actor, request, std::move(*response));
   });
 }

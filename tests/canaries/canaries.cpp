@@ -19,6 +19,7 @@
 #include "examples/notes/notes.hpp"
 #include "sim/generated_workload.hpp"
 #include "sim/run.hpp"
+#include "sim/test_invoices.hpp"
 #include "tests/canaries/planted.hpp"
 
 namespace nizhal::canaries {
@@ -31,6 +32,7 @@ struct Canary {
   const char* domain;
   std::uint64_t runs_max;
   std::set<Fault> faults = {};  // only these: what the bug needs to show itself; none: as the seed draws them
+  std::uint64_t times = 1;      // their rates are what the seed draws, times this
 };
 
 const std::vector<Canary> kCanaries = {
@@ -44,6 +46,12 @@ const std::vector<Canary> kCanaries = {
     {Planted::acknowledge_before_commit, "notes", 10},
     {Planted::apply_twice, "notes", 10},
     {Planted::overlook_a_clone, "ledger", 40, {Fault::cloned_store, Fault::restored_store, Fault::lost_reply}},
+    {Planted::tell_a_skip_as_done,
+     "notes",
+     120,
+     {Fault::restored_store, Fault::refused_body, Fault::lost_request, Fault::partition},
+     4},
+    {Planted::forget_a_number, "invoices", 5},
     {Planted::leak_in_a_refusal, "notes", 30},
     {Planted::poke_everybody, "notes", 5},
     {Planted::drop_an_undo, "notes", 5},
@@ -59,9 +67,10 @@ class Domains {
   const std::shared_ptr<const CompiledDomain>& of(const std::string& name) {
     auto& domain = compiled_[name];
     if (!domain)
-      domain = *CompiledDomain::compile(name == "docs"     ? docs::domain()
-                                        : name == "ledger" ? ledger::domain()
-                                                           : notes::domain());
+      domain = *CompiledDomain::compile(name == "docs"       ? docs::domain()
+                                        : name == "ledger"   ? ledger::domain()
+                                        : name == "invoices" ? sim::invoices::domain()
+                                                             : notes::domain());
     return domain;
   }
 
@@ -78,13 +87,16 @@ struct Found {
 sim::Options options_of(const Canary& canary, std::uint64_t seed) {
   sim::Overrides overrides;
   if (!canary.faults.empty()) overrides.faults = canary.faults;
-  return sim::draw_options(seed, overrides);
+  auto options = sim::draw_options(seed, overrides);
+  for (auto& [fault, rate] : options.faults) rate *= canary.times;
+  return options;
 }
 
 /// Seed after seed until an oracle complains.
 Found hunt(Domains& domains, const Canary& canary, std::uint64_t first_seed, std::uint64_t runs_max) {
   const auto& domain = domains.of(canary.domain);
-  const auto make = sim::generated_workload(domain);
+  const auto make =
+      canary.domain == std::string_view("invoices") ? sim::invoices::workload(domain) : sim::generated_workload(domain);
   const auto began = std::chrono::steady_clock::now();
   Found found;
   while (found.runs < runs_max && !found.violation)

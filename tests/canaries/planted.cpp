@@ -40,6 +40,10 @@ std::string_view to_string(Planted bug) {
       return "apply_twice";
     case Planted::overlook_a_clone:
       return "overlook_a_clone";
+    case Planted::tell_a_skip_as_done:
+      return "tell_a_skip_as_done";
+    case Planted::forget_a_number:
+      return "forget_a_number";
     case Planted::leak_in_a_refusal:
       return "leak_in_a_refusal";
     case Planted::poke_everybody:

@@ -4,6 +4,7 @@
 
 #include <limits>
 
+#include "base/planted.hpp"
 #include "domain/value_json.hpp"
 #include "query/to_sql.hpp"
 #include "sqlite/table_sql.hpp"
@@ -302,7 +303,7 @@ Result<std::int64_t> SqliteWriteTransaction::next_number(const TableDef& table, 
     const auto found = counter->step();
     if (!found) return tl::unexpected(found.error());
     if (*found) {
-      last = counter->integer(0);
+      last = is_planted(Planted::forget_a_number) ? 0 : counter->integer(0);
       through = counter->integer(1);
     }
   }
