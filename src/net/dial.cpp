@@ -18,6 +18,8 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "net/close_on_exec.hpp"
+
 namespace nizhal::net {
 namespace {
 
@@ -106,6 +108,7 @@ asio::awaitable<Result<beast::tcp_stream>> dial(asio::io_context& io, Url url, T
   if (error == beast::error::timeout)
     co_return failure(ErrorCode::unreachable, fmt::format("no connection in time ({})", url.endpoint()));
   if (error) co_return failure(ErrorCode::unreachable, describe(error, url));
+  close_on_exec(stream.socket());
   error_code ignored;
   stream.socket().set_option(tcp::no_delay(true), ignored);
   co_return std::move(stream);

@@ -1,9 +1,13 @@
 // The device's HTTP connection against a server that does what a test says, byte by byte.
 #include "net/http_client.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <future>
+#include <set>
+#include <string>
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
@@ -110,6 +114,28 @@ TEST(HttpClient, RequestsShareOneConnectionAndKeepTheirOrder) {
     ASSERT_TRUE(answer) << answer.error().message;
     EXPECT_EQ(answer->body, "body " + std::to_string(i));
   }
+}
+
+/// Open descriptors that a program would inherit.
+std::set<std::string> inherited_descriptors() {
+  std::set<std::string> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    const std::string name = entry.path().filename();
+    const int flags = ::fcntl(std::stoi(name), F_GETFD);
+    std::error_code gone;
+    if (flags >= 0 && (flags & FD_CLOEXEC) == 0)
+      found.insert(name + " " + std::filesystem::read_symlink(entry.path(), gone).string());
+  }
+  return found;
+}
+
+TEST(Sockets, NoneIsInheritedByAProgramThatTheAppStarts) {
+  const auto before = inherited_descriptors();
+  FakeService service;
+  TestServer server(service);
+  ClientThread client(server.port());
+  ASSERT_TRUE(client.send("a listening socket, and both ends of a connection").get());
+  EXPECT_EQ(inherited_descriptors(), before);
 }
 
 TEST(HttpClient, ARequestIsWellFormedAndEveryStatusIsAnAnswer) {

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <boost/asio/post.hpp>
 
+#include "net/close_on_exec.hpp"
 #include "net/server_loop.hpp"
 
 namespace nizhal::net {
@@ -60,6 +61,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::open(HttpServerOptions options, 
   error_code error;
   auto& acceptor = loop->acceptor;
   acceptor.open(endpoint->protocol(), error);
+  if (!error) close_on_exec(acceptor);
   if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
   if (!error) acceptor.bind(*endpoint, error);
   if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
@@ -122,6 +124,7 @@ void HttpServer::Loop::accept() {
     if (stopping || error == asio::error::operation_aborted) return;
     if (!error) {
       cannot_accept = false;
+      close_on_exec(socket);
       error_code ignored;  // a socket that is gone already says so at its first read
       socket.set_option(tcp::no_delay(true), ignored);
       start_http_connection(*this, std::move(socket));
