@@ -51,7 +51,7 @@ class LiveQueries::Lookup : public RowLookup {
 };
 
 LiveQueries::LiveQueries(LocalStore& store, std::function<void()> wake)
-    : state_(*store.state_), store_(&store), wake_(std::move(wake)) {
+    : state_(*store.state_), domain_(store.state_->options.domain), store_(&store), wake_(std::move(wake)) {
   store.add_listener(*this);
 }
 
@@ -67,7 +67,7 @@ void LiveQueries::wake() {
 }
 
 Result<QuerySpec> LiveQueries::own_query(const QuerySpec& query) const {
-  return with_tables(query, [&](std::string_view name) { return state_.domain().domain().find_table(name); });
+  return with_tables(query, [&](std::string_view name) { return domain_->domain().find_table(name); });
 }
 
 Result<LiveQueries::Id> LiveQueries::add(const QuerySpec& query, Receiver receiver) {
@@ -91,7 +91,7 @@ Result<LiveQueries::Id> LiveQueries::add_sql(std::string text, Receiver receiver
   entry->view = make_rerun_view();
   entry->sql = std::move(text);
   for (std::string& table : explained->tables) {
-    if (state_.domain().domain().find_table(table)) {
+    if (domain_->domain().find_table(table)) {
       entry->tables.insert(std::move(table));
     } else {
       entry->follows_all = true;
@@ -148,9 +148,8 @@ Result<Explanation> LiveQueries::explain_sql(std::string_view text) const {
   Explanation explanation;
   explanation.upkeep = Explanation::Upkeep::rerun;
   explanation.tables.assign(tables->begin(), tables->end());
-  const auto foreign = std::find_if(tables->begin(), tables->end(), [&](const std::string& table) {
-    return !state_.domain().domain().find_table(table);
-  });
+  const auto foreign = std::find_if(tables->begin(), tables->end(),
+                                    [&](const std::string& table) { return !domain_->domain().find_table(table); });
   explanation.reason =
       foreign == tables->end()
           ? std::string("Plain SQL runs again after each change of one of its tables.")

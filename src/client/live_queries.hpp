@@ -83,6 +83,7 @@ class LiveQueries : public CommitListener {
   Result<void> take_snapshot();
 
   LocalStore::State& state_;
+  const std::shared_ptr<const CompiledDomain> domain_;  // the store may be gone
   LocalStore* store_;
   const std::function<void()> wake_;
 

@@ -55,8 +55,7 @@ class Network::Peer : public server::StreamPeer {
 };
 
 Network::Network(const Options& options, EventQueue& queue, History& history, Cluster& cluster, Oracles& oracles)
-    : options_(options),
-      queue_(queue),
+    : queue_(queue),
       history_(history),
       cluster_(cluster),
       oracles_(oracles),

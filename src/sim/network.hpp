@@ -55,7 +55,6 @@ class Network : public DeviceNetwork {
   bool is_current(const std::shared_ptr<Socket>& socket) const;
   void close_from_server(std::shared_ptr<Socket> socket, const std::string& reason);
 
-  const Options& options_;
   EventQueue& queue_;
   History& history_;
   Cluster& cluster_;

@@ -367,8 +367,8 @@ std::string System::hostile_body(const std::string& path, Random& random) {
       "{\"cursor\":\"\",\"limit\":-1}",
       "{\"mutations\":[{}]}",
       "{\"mutations\":[{\"name\":\"\",\"args\":{},\"clientMutationId\":\"\"}],\"results\":true}",
-      "{\"mutations\":[{\"name\":\"nizhal.skip\",\"args\":null,\"clientMutationId\":\"x\",\"clientID\":\"y\","
-      "\"mutationID\":9007199254740993}],\"results\":true}",
+      ("{\"mutations\":[{\"name\":\"nizhal.skip\",\"args\":null,\"clientMutationId\":\"x\",\"clientID\":\"y\","
+       "\"mutationID\":9007199254740993}],\"results\":true}"),
       "{\"cursor\":\"\",\"buckets\":[\"team:t1\",\"\\u0000\",\"o1/../o2\"]}",
       "\xff\xfe\x00\x01",
   };
