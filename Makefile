@@ -6,10 +6,10 @@ BIN    := $(BUILD)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build run test sanitize check fmt fmt-check lint bench soak clean
+.PHONY: help deps build run test sanitize sanitize-threads check fmt fmt-check lint bench soak clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 	@echo "  PRESET=dev|release|asan|tsan chooses the build (now: $(PRESET)); ARGS=… is passed on by run and bench"
 
 deps: ## install the Debian packages that are missing
@@ -38,6 +38,13 @@ sanitize: ## the same under AddressSanitizer and UBSan, as far as it is quick: d
 	@cmake --build build/asan -j $(JOBS) --target $(SANITIZED) sim_test
 	@for name in $(SANITIZED); do echo $$name; build/asan/bin/$$name --gtest_brief=1 || exit 1; done
 	@build/asan/bin/sim_test --gtest_filter='Simulation.HoldsWhateverFails:Simulation.People*:Numbers.AreNever*'
+
+THREADED := realtime_test presence_test tail_test server_test net_test
+sanitize-threads: ## under ThreadSanitizer: the tests in which threads meet
+	@tools/install_deps.sh tsan
+	@cmake --preset tsan >/dev/null
+	@cmake --build build/tsan -j $(JOBS) --target $(THREADED)
+	@for name in $(THREADED); do echo $$name; build/tsan/bin/$$name --gtest_brief=1 || exit 1; done
 
 check: fmt-check test ## what must pass before a commit: format, build, all tests
 
